@@ -127,7 +127,7 @@ class Study:
                 "folder, or continue that one with Study.restore."
             )
         self.folder.mkdir(parents=True)
-        _write_json(self.folder / STUDY_FILE, self._describe())
+        _write_json(self.folder / STUDY_FILE, self.describe())
         _start_ray(self.resources.cpus)
         tuner = tune.Tuner(
             self._trainable(),
@@ -212,7 +212,8 @@ class Study:
             {**arm.configuration(), "seed": seed} for seed in range(self.seeds) for arm in self.arms
         ]
 
-    def _describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """Return how the study is made, as ``study.json`` records it."""
         packages = ("gap-tune", "ray", "torch", "numpy", "optuna")
         return {
             "arms": [arm.name for arm in self.arms],

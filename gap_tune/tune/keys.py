@@ -15,11 +15,14 @@ REASON = "gap/reason"
 STATISTICS = "gap/statistics"
 STEPS = "gap/steps"
 STEPS_SINCE_CHANGE = "gap/steps_since_change"
+# Where a trial whose workers are other processes waits for the scheduler's answer.
+MAILBOX = "gap/mailbox"
 PREFIX = "gap/"
 
 # Configuration: config["gap"] = {"mode": ..., "reference_momentum": ..., "seed_reason": ...}.
 SECTION = "gap"
 MODE_SCHEDULER = "scheduler"
+MODE_TRIAL = "trial"
 MODE_FIXED = "fixed"
 
 

@@ -9,7 +9,7 @@ import ray
 from gap_tune import Study
 
 ARMS = ("gap", "fixed:0.9")
-EPOCHS = 16
+EPOCHS = 12
 
 
 def make(storage: str) -> Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from gap_tune import Study
 from gap_tune.errors import StateError
+from gap_tune.study.records import STUDY_FILE
 from tests.faults.driver import ARMS, EPOCHS
 
 
@@ -62,15 +64,16 @@ def test_a_killed_driver_resumes_and_finishes_every_trial(ray_address: str, tmp_
 def test_bug_a_driver_killed_before_the_searcher_was_saved_must_not_repeat_trials(
     ray_address: str, tmp_path: Path
 ) -> None:
+    # What such a driver leaves: the trials, and no searcher.
     study = Study("digits-resnet", ["fixed:0.9"], seeds=1, epochs=1, storage=tmp_path)
-    study.run()
-    for path in (tmp_path / "experiment").glob("search*-state-*"):
-        path.unlink()
-    for path in (tmp_path / "experiment").glob("search_gen_state-*"):
-        path.unlink()
+    study.folder.mkdir()
+    (study.folder / STUDY_FILE).write_text(json.dumps(study.describe()))
+    (study.folder / "experiment_state-2026-01-01_00-00-00.json").write_text("{}")
     records = Study.restore(tmp_path).resume()
     assert records.trials["arm"].to_list() == ["fixed:0.9"]
     assert records.trials["status"].to_list() == ["finished"]
+    # Nothing of what was there is deleted.
+    assert list(tmp_path.glob("experiment-not-saved-*/experiment_state-*.json"))
 
 
 def test_a_folder_without_a_study_cannot_be_restored(tmp_path: Path) -> None:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
+import pytest
 from ray import tune
 
-from tests.tune.conftest import Run, run
+from tests.tune.conftest import make_run
 from tests.tune.functions import Cycle
 
-__all__ = ["run"]
+
+@pytest.fixture(scope="module")
+def grid(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> tune.ResultGrid:
+    """A tuned trial and a baseline that are killed once, and that baseline undisturbed."""
+    folder = tmp_path_factory.mktemp("killed")
+    markers = [folder / "tuned", folder / "baseline"]
+    plan: list[dict[str, Any]] = [
+        {"kill_marker": str(markers[0]), "kill_at": 4},
+        {"kill_marker": str(markers[1]), "kill_at": 5, "momentum": 0.7},
+        {"momentum": 0.7},
+    ]
+    grid = make_run(folder)(plan, max_failures=1)
+    assert all(marker.exists() for marker in markers)
+    assert not grid.errors
+    return grid
 
 
 def test_a_killed_trial_resumes_with_its_momentum_sequence_number_and_statistics(
-    run: Run, tmp_path: Path
+    grid: tune.ResultGrid,
 ) -> None:
-    killed = {"kill_marker": str(tmp_path / "killed"), "kill_at": 4}
-    grid = run([killed, {"momentum": 0.7}], max_failures=1)
-    assert (tmp_path / "killed").exists()
-    assert not grid.errors
-    tuned, fixed = sorted(grid, key=lambda r: r.config["gap"]["mode"], reverse=True)
+    (tuned,) = [r for r in grid if r.config["gap"]["mode"] == "scheduler"]
     rows = tuned.metrics_dataframe.to_dict("records")  # type: ignore[union-attr]
     assert [r["restored"] for r in rows] == [False] * 4 + [True] * 4
     assert len({r["pid"] for r in rows}) == 2
@@ -31,14 +42,9 @@ def test_a_killed_trial_resumes_with_its_momentum_sequence_number_and_statistics
     # What the last decision was is not forgotten either.
     assert rows[4]["gap/decision"] == last["gap/decision"] != ""
     assert [r["gap/steps"] for r in rows] == [6 * (i + 1) for i in range(8)]
-    assert len(fixed.metrics_dataframe) == 8  # type: ignore[arg-type]
 
 
-def test_a_killed_baseline_ends_with_the_same_weights(run: Run, tmp_path: Path) -> None:
-    def final(result: tune.Result) -> float:
-        return float(result.metrics["checksum"])  # type: ignore[index]
-
-    marker = {"kill_marker": str(tmp_path / "killed"), "kill_at": 5}
-    grid = run([{"momentum": 0.7}, {"momentum": 0.7, **marker}], max_failures=1)
-    assert (tmp_path / "killed").exists()
-    assert final(grid[0]) == final(grid[1])
+def test_a_killed_baseline_ends_with_the_same_weights(grid: tune.ResultGrid) -> None:
+    killed, undisturbed = (r for r in grid if r.config["gap"]["mode"] == "fixed")
+    assert {len(r.metrics_dataframe) for r in (killed, undisturbed)} == {8}  # type: ignore[arg-type]
+    assert killed.metrics["checksum"] == undisturbed.metrics["checksum"]  # type: ignore[index]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ray import tune
 
 from gap_tune import AlignmentStatistics, Decision, MomentumRule, Reason, attach
 
@@ -89,9 +88,3 @@ def kill_once(config: dict[str, Any], epoch: int) -> None:
     if marker and epoch == config["kill_at"] and not Path(marker).exists():
         Path(marker).touch()
         os.kill(os.getpid(), 9)
-
-
-def without_session(config: dict[str, Any]) -> None:
-    """A training function that does not attach, and diverges."""
-    for epoch in range(5):
-        tune.report({"loss": float("inf") if epoch == 2 else 1.0})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from typing import Any
 
 import optuna
@@ -18,13 +17,13 @@ from ray.tune.schedulers import (
     MedianStoppingRule,
     PopulationBasedTraining,
 )
-from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from gap_tune import AlignmentStatistics, GapScheduler, GapSearch
+from gap_tune import AlignmentStatistics, GapScheduler, GapSearch, attach
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from tests.tune.conftest import Run, make_run
-from tests.tune.functions import Cycle, Raises, without_session
+from tests.tune.functions import Cycle, Raises
 
 
 def rows(result: tune.Result) -> list[dict[str, Any]]:
@@ -70,44 +69,20 @@ def test_reported_statistics_and_reasons_can_be_read_back(grid: tune.ResultGrid)
     assert last["gap/reason"] == "best gain"
 
 
-def test_min_steps_limits_how_often_momentum_changes(run: Run) -> None:
-    (result,) = run([{}], scheduler=GapScheduler(rule=Cycle(), min_steps=12))
-    assert [r["used"] for r in rows(result)] == [0.9, 0.9, 0.5, 0.5, 0.99, 0.99, 0.8, 0.8]
-
-
-def test_a_rule_that_raises_does_not_end_the_study(run: Run) -> None:
-    grid = run([{}, {"momentum": 0.7}], scheduler=GapScheduler(rule=Raises()))
-    assert [len(rows(r)) for r in grid] == [8, 8]
-    assert not grid.errors
-
-
-def test_a_non_finite_metric_fails_the_trial_with_the_reason_and_the_study_goes_on(
-    run: Run,
-) -> None:
-    grid = run([{"bad_metric_at": 3}, {}, {"momentum": 0.5, "bad_metric_at": 0}])
-    assert len(grid.errors) == 2
+def test_neither_a_rule_that_raises_nor_a_non_finite_metric_ends_the_study(run: Run) -> None:
+    search = GapSearch(OptunaSearch(seed=0), rule=Raises())
+    space = {"lr": tune.loguniform(1e-3, 1e-2), "bad_metric_at": tune.choice([2, None])}
+    grid = run([{}] * 3, search=search, space=space, scheduler=GapScheduler(rule=Raises()))
+    assert 0 < len(grid.errors) < 3
     for error in grid.errors:
         assert "metric 'loss' must be finite, but the trial reported nan" in str(error)
-    (good,) = [r for r in grid if r.error is None]
-    assert len(rows(good)) == 8
-
-
-def test_optuna_is_told_of_a_non_finite_trial_and_searches_on(run: Run) -> None:
-    search = GapSearch(OptunaSearch(seed=0))
-    space = {"lr": tune.loguniform(1e-3, 1e-2), "bad_metric_at": tune.choice([2, None])}
-    grid = run([{}] * 4, search=search, space=space)
+    for result in grid:
+        if result.error is None:
+            assert len(rows(result)) == 8
+    # Optuna is told, and searches on.
     states = [t.state.name for t in search.searcher._ot_study.trials]
-    assert len(states) == 4
-    assert 0 < len(grid.errors) < 4
     assert states.count("FAIL") == len(grid.errors)
-    assert "RUNNING" not in states
-    assert states.count("COMPLETE") == 4 - len(grid.errors)
-
-
-def test_a_diverging_trial_without_a_session_is_stopped(run: Run) -> None:
-    (result,) = run([{}], function=without_session)
-    assert len(rows(result)) == 3
-    assert math.isinf(rows(result)[-1]["loss"])
+    assert states.count("COMPLETE") == 3 - len(grid.errors)
 
 
 def test_non_finite_gradients_are_counted_and_the_trial_goes_on(grid: tune.ResultGrid) -> None:
@@ -142,20 +117,13 @@ def test_wrapped_schedulers_still_stop_trials(run: Run, inner: Any) -> None:
             assert after["used"] == Cycle.momenta[place % 4]
 
 
-def test_a_trial_that_does_not_ask_is_not_changed(run: Run) -> None:
-    from ray.tune.search import BasicVariantGenerator
-
-    space = {"lr": 0.02, "momentum": tune.grid_search([0.9, 0.5])}
-    grid = run([], search=BasicVariantGenerator(), space=space)
-    assert [{r["used"] for r in rows(result)} for result in grid] == [{0.9}, {0.5}]
-
-
-def test_a_trial_may_ask_in_its_own_configuration(run: Run) -> None:
-    from ray.tune.search import BasicVariantGenerator
-
-    space = {"lr": 0.02, "momentum": 0.9, "gap": {"mode": "scheduler"}}
-    (result,) = run([], search=BasicVariantGenerator(), space=space)
-    assert [r["used"] for r in rows(result)][:3] == [0.9, 0.5, 0.99]
+def test_only_a_trial_that_asks_is_changed_and_not_before_min_steps(run: Run) -> None:
+    asks = tune.grid_search([{"mode": "scheduler"}, {}])
+    space = {"lr": 0.02, "momentum": 0.9, "gap": asks}
+    scheduler = GapScheduler(rule=Cycle(), min_steps=12)
+    asked, silent = run([], search=BasicVariantGenerator(), scheduler=scheduler, space=space)
+    assert [r["used"] for r in rows(asked)] == [0.9, 0.9, 0.5, 0.5, 0.99, 0.99, 0.8, 0.8]
+    assert {r["used"] for r in rows(silent)} == {0.9}
 
 
 @pytest.mark.parametrize(
@@ -185,17 +153,10 @@ def test_things_that_are_no_scheduler_searcher_or_rule_are_refused() -> None:
         GapSearch(reference_momentum=1.0)
 
 
-def test_metric_names_of_gap_tune_cannot_be_taken(run: Run) -> None:
-    def function(config: dict[str, Any]) -> None:
-        import torch
-
-        from gap_tune import attach
-
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
-        attach(optimizer, config).report({"loss": 1.0, "gap/seq": 3})
-
-    (result,) = run([{}], function=function)
-    assert "must not start with 'gap/'" in str(result.error)
+def test_metric_names_of_gap_tune_cannot_be_taken() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+    with pytest.raises(InvalidValueError, match="must not start with 'gap/'"):
+        attach(optimizer).report({"loss": 1.0, "gap/seq": 3})
 
 
 def test_population_based_training_and_hyperband_are_refused_with_the_reason() -> None:
