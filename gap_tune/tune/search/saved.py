@@ -1,0 +1,72 @@
+"""One file for a searcher and all that it wraps."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ray import cloudpickle
+from ray.tune.search import Searcher
+
+from gap_tune.errors import StateError
+from gap_tune.tune.statistics_json import write_atomically
+
+_KIND = "gap_tune searcher"
+
+
+def innermost(searcher: Searcher) -> Searcher:
+    """Return the searcher that wraps no other."""
+    return list(_chain(searcher))[-1]
+
+
+def save_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
+    """Save the states of a searcher's wrappers and the innermost searcher's own file as one."""
+    *wrappers, base = _chain(searcher)
+    states = [(type(w).__name__, w.get_state()) for w in wrappers]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "searcher"
+        base.save(str(file))
+        saved = {"kind": _KIND, "wrappers": states, "searcher": file.read_bytes()}
+    write_atomically(path, cloudpickle.dumps(saved))
+
+
+def restore_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
+    """Restore what ``save_chain`` wrote into searchers that are wrapped alike.
+
+    Raises:
+        StateError: When the file is something else, or the wrappers differ; nothing is changed.
+    """
+    *wrappers, base = _chain(searcher)
+    try:
+        saved = cloudpickle.loads(Path(path).read_bytes())
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, ValueError) as error:
+        raise _wrong(path, repr(error)) from None
+    if not isinstance(saved, dict) or saved.get("kind") != _KIND:
+        raise _wrong(path, type(saved).__name__)
+    names, present = [n for n, _ in saved["wrappers"]], [type(w).__name__ for w in wrappers]
+    if names != present:
+        raise _wrong(path, f"the state of {names} for {present}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "searcher"
+        file.write_bytes(saved["searcher"])
+        base.restore(str(file))
+    for wrapper, (_, state) in zip(wrappers, saved["wrappers"], strict=True):
+        wrapper.set_state(state)
+
+
+def _chain(searcher: Searcher) -> Iterator[Searcher]:
+    """Yield a searcher and, outside in, those that it wraps."""
+    yield searcher
+    while hasattr(searcher, "searcher"):
+        searcher = searcher.searcher
+        yield searcher
+
+
+def _wrong(path: str | os.PathLike[str], what: str) -> StateError:
+    return StateError(
+        f"the searcher's file must be one that GapSearch.save wrote, with the same searchers "
+        f"around each other, but {os.fspath(path)} holds {what}."
+    )

@@ -1,0 +1,106 @@
+"""Alignment statistics as JSON: in trials' reports, and in the files that a probe writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gap_tune.errors import InvalidValueError, StateError, check_range
+from gap_tune.gradients.statistics import AlignmentStatistics
+
+# Statistics of a hundred candidates and lags take a few kilobytes; more is not ours.
+LONGEST = 100_000
+
+# Statistics by the beta2 that whitened them; the key None where that is not told.
+ByBeta2 = dict[float | None, AlignmentStatistics]
+
+
+def parse(text: Any) -> ByBeta2:
+    """Return the statistics that a JSON text holds, by beta2.
+
+    Args:
+        text: What ``AlignmentStatistics.to_dict`` gives, or a mapping of beta2 to several of them.
+
+    Raises:
+        StateError: When the text is too long, no JSON, or holds something else.
+
+    >>> parse("[]")
+    Traceback (most recent call last):
+    ...
+    gap_tune.errors.StateError: statistics must be one or more by beta2, but got [].
+    """
+    if not isinstance(text, str) or len(text) > LONGEST:
+        size = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__
+        raise StateError(
+            f"statistics must be JSON of at most {LONGEST} characters, but got {size}."
+        )
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"statistics must be JSON, but got {text[:40]!r}: {error}.") from None
+    if isinstance(data, Mapping) and "version" in data:
+        return {None: AlignmentStatistics.from_dict(data)}
+    if not isinstance(data, Mapping) or not data:
+        raise StateError(f"statistics must be one or more by beta2, but got {str(data)[:40]}.")
+    return {_beta2(key): AlignmentStatistics.from_dict(data[key]) for key in data}
+
+
+def dump(by_beta2: ByBeta2) -> str:
+    """Return the JSON text that ``parse`` reads: one statistics, or several by beta2."""
+    if len(by_beta2) == 1:
+        (statistics,) = by_beta2.values()
+        return json.dumps(statistics.to_dict())
+    return json.dumps({str(beta2): s.to_dict() for beta2, s in by_beta2.items()})
+
+
+def read(path: str | os.PathLike[str]) -> ByBeta2:
+    """Return the statistics of a file.
+
+    Raises:
+        InvalidValueError: When the file cannot be read.
+        StateError: When it holds something else.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(
+            f"statistics must be a file that can be read, but got {os.fspath(path)}: {error}."
+        ) from None
+    return parse(text)
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file such that whoever reads it sees all of the old content or all of the new.
+
+    Raises:
+        InvalidValueError: When the folder cannot be written.
+    """
+    target = Path(path)
+    try:
+        # In the same folder: renaming is atomic within one file system only.
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            # A temporary file is for its owner alone; a result is not.
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise InvalidValueError(
+            f"path must lie in a folder that can be written, but got {target}: {error.strerror}."
+        ) from None
+
+
+def _beta2(key: str) -> float:
+    try:
+        number = float(key)
+    except ValueError:
+        number = float("nan")
+    return check_range("beta2 of statistics", number, 0.0, 1.0, high_open=True)
