@@ -3,5 +3,13 @@
 from gap_tune.rules.alignment import AlignmentRule
 from gap_tune.rules.base import Decision, MomentumRule, Reason
 from gap_tune.rules.fixed import FixedMomentum
+from gap_tune.rules.schedule import MomentumSchedule
 
-__all__ = ["AlignmentRule", "Decision", "FixedMomentum", "MomentumRule", "Reason"]
+__all__ = [
+    "AlignmentRule",
+    "Decision",
+    "FixedMomentum",
+    "MomentumRule",
+    "MomentumSchedule",
+    "Reason",
+]

@@ -1,6 +1,6 @@
-"""Delivery of directives from the scheduler to a running trial.
+"""Delivery of directives from the scheduler to a running trial, and what else Ray keeps private.
 
-The only module that touches Ray's unstable surface. It relies on five facts of Ray Tune, which
+The only module that touches Ray's unstable surface. It relies on these facts of Ray Tune, which
 ``tests/contracts/test_delivery.py`` checks against the installed version:
 
 1. ``trial.temporary_state.ray_actor`` is the running trial's actor handle, None otherwise;
@@ -8,17 +8,41 @@ The only module that touches Ray's unstable surface. It relies on five facts of 
 3. an actor runs one caller's tasks in order, so a directive sent before the controller's next
    ``train()`` arrives before it;
 4. a function trainable's ``tune.report`` returns only at that next ``train()``;
-5. the scheduler's ``on_trial_result`` runs between the two.
+5. the scheduler's ``on_trial_result`` runs between the two;
+6. ``ray.experimental.internal_kv`` keeps bytes that every process of the cluster can read;
+7. the controller that a scheduler is handed wraps the real one as ``_tune_controller``, whose
+   ``_callbacks`` is a ``CallbackList`` with a list ``_callbacks``, and calls their
+   ``on_trial_start`` when the trial's actor is known and before it restores or trains;
+8. ``trial.latest_checkpoint_result.metrics`` is the result that came with the last checkpoint,
+   after a restart of the trial too; a ``TorchTrainer``'s checkpoints are not the trial's, but
+   its callback names them in results as ``checkpoint_path``;
+9. ``trial.storage`` names the experiment folder, and everything in the driver's staging folder
+   is uploaded there with the experiment's state;
+10. ``ResourceChangingScheduler`` keeps the scheduler that it wraps as ``_base_scheduler``.
 """
 
 from __future__ import annotations
 
+import pickle
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from ray.experimental import internal_kv
+from ray.tune import Callback
+from ray.tune.callback import CallbackList
+from ray.tune.utils import flatten_dict
+
 from gap_tune.rules import Decision
+
+_NAMESPACE = "gap_tune"
+_CHECKPOINT_PATH = "checkpoint_path"
+_FIRST_POLL_S = 0.001
+_LAST_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,7 +51,7 @@ class Directive:
 
     Attributes:
         seq: Number of this decision within the trial, from 1; the trial applies each once.
-        decision: The decision to apply, or None when the trial must fail.
+        decision: The decision to apply, or None when there is none or the trial must fail.
         failure: Why the trial must fail, or None.
     """
 
@@ -41,16 +65,25 @@ _lock = threading.Lock()
 _mailbox: dict[str, Directive] = {}
 
 
-def send(trial: Any, directive: Directive) -> bool:
-    """Send a directive to a trial's process; return whether there is a running process.
+def send(trial: Any, directive: Directive, *, mailbox: str | None = None) -> bool:
+    """Send a directive to a trial; return whether the trial has a running process.
 
-    Does not wait: the trial finds the directive when its ``report()`` returns.
+    Does not wait: the trial finds the directive when its ``report()`` returns, or by ``wait``.
+
+    Args:
+        trial: The Ray trial.
+        directive: What to tell it.
+        mailbox: Where processes that the trial started themselves wait for it; None when the
+            trial's own process does.
     """
     actor = trial.temporary_state.ray_actor
     if actor is None:
         return False
-    # A partial, because an execute() that raises for a wrong arity would end the whole study.
-    actor.execute.remote(partial(_receive, trial.trial_id, directive))
+    if mailbox is None:
+        # A partial, because an execute() that raises for a wrong arity would end the whole study.
+        actor.execute.remote(partial(_receive, trial.trial_id, directive))
+    else:
+        internal_kv._internal_kv_put(mailbox, pickle.dumps(directive), namespace=_NAMESPACE)
     return True
 
 
@@ -64,3 +97,112 @@ def _receive(trial_id: str, directive: Directive, trainable: Any) -> None:
     """Put a directive into the mailbox; runs in the trial's process."""
     with _lock:
         _mailbox[trial_id] = directive
+
+
+def wait(mailbox: str, seq: int, timeout_s: float) -> Directive | None:
+    """Wait for the directive number ``seq``, or a failure, that was sent to a mailbox.
+
+    Asks every millisecond at first, later every 20: decisions come soon or not at all. The
+    directive stays there until ``clear``: a process that dies with it, and goes back to the
+    checkpoint that it answers, must find it again.
+
+    Returns:
+        The directive; None when none of that number has come in time.
+    """
+    deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
+    while True:
+        found = internal_kv._internal_kv_get(mailbox, namespace=_NAMESPACE)
+        if found is not None:
+            directive: Directive = pickle.loads(found)
+            if directive.seq == seq or directive.failure is not None:
+                return directive
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return None
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _LAST_POLL_S)
+
+
+def clear(mailbox: str) -> None:
+    """Remove what is left in a mailbox."""
+    internal_kv._internal_kv_del(mailbox, namespace=_NAMESPACE)
+
+
+class _TrialStarts(Callback):
+    """Calls a function when a trial's actor has started."""
+
+    def __init__(self, call: Callable[[Any], None] | None = None) -> None:
+        self._call = call
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The call belongs to one controller, which cannot be saved and installs its own anew.
+        return {"_call": None}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Pass the trial on."""
+        if self._call is not None:
+            self._call(trial)
+
+
+def when_trials_start(tune_controller: Any, call: Callable[[Any], None]) -> bool:
+    """Have ``call(trial)`` run in the driver when a trial's actor starts, before it trains.
+
+    Calling again replaces the call. ``call`` must not raise: that would end the study.
+
+    Returns:
+        Whether the controller is one that can be asked.
+    """
+    controller = getattr(tune_controller, "_tune_controller", tune_controller)
+    callbacks = getattr(controller, "_callbacks", None)
+    if not isinstance(callbacks, CallbackList):
+        return False
+    # A new list: the old one may be the user's, who may pass it to another study.
+    others = [each for each in callbacks._callbacks if not isinstance(each, _TrialStarts)]
+    callbacks._callbacks = [*others, _TrialStarts(call)]
+    return True
+
+
+def checkpoint_metrics(trial: Any) -> dict[str, Any] | None:
+    """Return the flattened result that came with a trial's latest checkpoint, if it has one."""
+    latest, last = trial.latest_checkpoint_result, trial.last_result or {}
+    metrics = last if latest is None and last.get(_CHECKPOINT_PATH) else None
+    if latest is not None:
+        metrics = latest.metrics
+    flat: dict[str, Any] | None = flatten_dict(metrics) if metrics else None
+    return flat
+
+
+def experiment_file(trial: Any, name: str) -> Path | None:
+    """Return where the driver keeps a file of the experiment folder; None without a folder.
+
+    It is the file itself where storage is a local folder, so that a driver that is killed loses
+    nothing; elsewhere it is a file that Ray uploads now and then.
+    """
+    storage = trial.storage
+    if storage is None:
+        return None
+    if storage.storage_filesystem.type_name == "local":
+        return Path(storage.experiment_fs_path, name)
+    return Path(storage.experiment_driver_staging_path, name)
+
+
+def fetch_experiment_file(trial: Any, name: str) -> None:
+    """Bring a file that an earlier session uploaded to where ``experiment_file`` says.
+
+    Ray restores its own files only; without this, the next upload would overwrite the old one.
+    """
+    path = experiment_file(trial, name)
+    if path is None or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remote = f"{trial.storage.experiment_fs_path}/{name}"
+    try:
+        with trial.storage.storage_filesystem.open_input_stream(remote) as stream:
+            path.write_bytes(stream.read())
+    except FileNotFoundError:
+        return
+
+
+def base_scheduler(scheduler: Any) -> Any:
+    """Return the scheduler that a ``ResourceChangingScheduler`` wraps; None for others."""
+    return getattr(scheduler, "_base_scheduler", None)

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from functools import partial
 from typing import Any
 
-from ray.tune.schedulers import (
-    FIFOScheduler,
-    HyperBandScheduler,
-    PopulationBasedTraining,
-    TrialScheduler,
-)
+from ray.tune.schedulers import TrialScheduler
 
-from gap_tune.errors import StateError, UnsupportedError, check_count
-from gap_tune.gradients.statistics import AlignmentStatistics
-from gap_tune.rules import AlignmentRule, Decision, MomentumRule
-from gap_tune.tune import delivery, keys
+from gap_tune.errors import InvalidValueError
+from gap_tune.rules import Decision, MomentumRule
+from gap_tune.tune import decisions, delivery, keys, siblings
+from gap_tune.tune.complaints import Complaints
+from gap_tune.tune.deciding import Decider, whole
 from gap_tune.tune.finite import is_finite, non_finite_message
+from gap_tune.tune.wrapping import SchedulerWrapper
 
 logger = logging.getLogger(__name__)
 
-# Statistics of a hundred candidates and lags take a few kilobytes; more is not ours.
-_LONGEST_STATISTICS = 100_000
 
-
-_NOT_WRAPPED = {
-    PopulationBasedTraining: "refuses every Searcher and pauses trials all the time: run it as a "
-    "study of its own",
-    HyperBandScheduler: "hangs now and then even alone: use ASHAScheduler",
-}
-
-
-class GapScheduler(TrialScheduler):
+class GapScheduler(SchedulerWrapper):
     """Changes momentum in running trials from the gradient statistics that they report.
 
     Everything else is the wrapped scheduler's: which trial runs, which is stopped. A trial is
@@ -40,20 +27,36 @@ class GapScheduler(TrialScheduler):
     trials whose configuration asks for it (``config["gap"]["mode"] == "scheduler"``, which
     ``GapSearch`` sets) are changed; others may run in the same study as baselines.
 
-    The scheduler keeps no state: a decision depends on one result alone, so nothing is lost when
-    the driver is killed and the study restored.
+    The scheduler keeps no state: a decision depends on one result alone (with ``pool``, on its
+    siblings' last results too), so nothing is lost when the driver is killed and the study
+    restored. A trial that starts from a checkpoint is sent the decision on the report that the
+    checkpoint came with, since its first answer was lost with the trial's process.
+
+    Every decision is a line in ``decisions.jsonl`` of the experiment folder
+    (``gap_tune.tune.read_decisions``), those of optimizers that tune themselves
+    (``"mode": "trial"``) as their trials report them.
 
     A trial whose metric becomes NaN or infinite fails with that reason; the study goes on.
 
     Args:
         scheduler: The scheduler to wrap; default FIFO.
         rule: Chooses the momentum; default ``AlignmentRule()``.
-        momentum: The configuration key of the momentum, for messages.
+        momentum: The configuration key of the momentum.
         min_steps: Optimizer steps between two changes of one trial's momentum.
+        dead_band: Changes are not made when the longer of the two horizons ``1 / (1 - beta)``,
+            old and new, exceeds the shorter by less than this share. The default 0 makes every
+            change: deciding often did best over ten small tasks.
+        pool: "siblings" merges the statistics of running trials whose configurations differ in
+            the seed only, as long as they are within a factor of two in steps; None, the default,
+            judges each trial by itself, which is all that a restart can repeat exactly.
+        seed_key: The configuration key of the seed, for ``pool``.
+        dry_run: Whether to log decisions only, and send none.
 
     Raises:
-        InvalidValueError: When ``min_steps`` is no positive integer.
-        UnsupportedError: When ``scheduler`` is no trial scheduler or one that cannot be wrapped.
+        InvalidValueError: When ``min_steps`` is no positive integer, ``dead_band`` is negative or
+            ``pool`` is unknown.
+        UnsupportedError: When ``scheduler`` is no trial scheduler or one that cannot be wrapped,
+            or ``rule`` is no ``MomentumRule``.
 
     >>> from ray.tune.schedulers import ASHAScheduler
     >>> GapScheduler(ASHAScheduler(metric="loss", mode="min")).metric
@@ -70,75 +73,119 @@ class GapScheduler(TrialScheduler):
         rule: MomentumRule | None = None,
         momentum: str = "momentum",
         min_steps: int = 1,
+        dead_band: float = 0.0,
+        pool: str | None = None,
+        seed_key: str = "seed",
+        dry_run: bool = False,
     ) -> None:
-        super().__init__()
-        self._inner = FIFOScheduler() if scheduler is None else scheduler
-        if not isinstance(self._inner, TrialScheduler):
-            raise UnsupportedError(
-                "scheduler must be a ray.tune.schedulers.TrialScheduler, "
-                f"but got {type(scheduler).__name__}."
-            )
-        for kind, reason in _NOT_WRAPPED.items():
-            if isinstance(self._inner, kind):
-                raise UnsupportedError(
-                    f"scheduler must be one that leaves trials running, such as ASHAScheduler, but "
-                    f"got {type(scheduler).__name__}, which {reason}."
-                )
-        self._rule = AlignmentRule() if rule is None else rule
-        if not isinstance(self._rule, MomentumRule):
-            raise UnsupportedError(f"rule must be a MomentumRule, but got {type(rule).__name__}.")
+        super().__init__(scheduler)
+        self._complain = Complaints()
+        self._decider = Decider(rule, min_steps, dead_band, self._complain)
         self._key = momentum
-        self._min_steps = check_count("min_steps", min_steps)
-        self._complaints: set[str] = set()
+        if pool not in (None, "siblings"):
+            raise InvalidValueError(f"pool must be None or 'siblings', but got {pool!r}.")
+        self._siblings = siblings.Siblings(seed_key, momentum) if pool else None
+        self._dry_run = dry_run
+        self._log = decisions.DecisionLog()
 
-    @property
-    def metric(self) -> str | None:
-        """The metric of the wrapped scheduler."""
-        metric: str | None = self._inner.metric
-        return metric
-
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Pass metric and mode to the wrapped scheduler."""
-        self._metric = metric or self._inner.metric
-        return bool(self._inner.set_search_properties(metric, mode, **spec))
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Forward to the wrapped scheduler; ask to be told when trials start."""
+        resend = partial(self._on_trial_start, tune_controller)
+        if not delivery.when_trials_start(tune_controller, resend):
+            self._complain("trials that restart miss one decision: Ray does not say when they do")
+        super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""
         failure = self._non_finite(result)
         if failure is not None:
             return self._fail(trial, result, failure)
-        action: str = self._inner.on_trial_result(tune_controller, trial, result)
-        if action == TrialScheduler.CONTINUE and keys.STATISTICS in result:
-            self._tune(trial, result)
+        action = super().on_trial_result(tune_controller, trial, result)
+        # The last result comes twice, the second time with "done" from a trial that has ended.
+        if action == TrialScheduler.CONTINUE and not result.get("done"):
+            self._answer(tune_controller, trial, result)
         return action
 
-    def _tune(self, trial: Any, result: dict[str, Any]) -> None:
-        if not keys.asks_for_tuning(trial.config):
-            if keys.section(trial.config).get("mode") is None:
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Forward to the wrapped scheduler, and clear up."""
+        self._forget(trial)
+        super().on_trial_complete(tune_controller, trial, result)
+
+    def debug_string(self) -> str:
+        """Describe the rule and the wrapped scheduler."""
+        return f"GapScheduler with {self._decider.rule!r} around: {super().debug_string()}"
+
+    def decide(self, result: dict[str, Any]) -> Decision:
+        """Return the decision that a trial's flattened result by itself leads to.
+
+        Args:
+            result: The result, with the ``gap/`` keys that a trial's session reports.
+
+        Raises:
+            InvalidValueError: When the reported momentum is no momentum.
+            StateError: When a key is missing, or the reported statistics are malformed.
+            UnsupportedError: When the rule returns no ``Decision``.
+        """
+        return self._decider.decide(result)
+
+    def _answer(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Decide, send and log what a result calls for; never raise: it would end the study."""
+        decision = None
+        try:
+            mode = keys.section(trial.config).get("mode")
+            if mode == keys.MODE_SCHEDULER and keys.STATISTICS in result:
+                decision = self._try(tune_controller, trial, result)
+            elif mode == keys.MODE_TRIAL:
+                line = decisions.reported(trial, result, trial.config.get(self._key))
+                if line is not None:
+                    self._log.write(trial, line)
+            elif mode is None and keys.STATISTICS in result:
                 self._complain(
                     f"trials report gradient statistics, but their configuration does not ask for "
                     f"tuning, so {self._key!r} stays as it is: use GapSearch, or put "
                     f'"gap": {{"mode": "scheduler"}} into param_space.'
                 )
-            return
-        # An exception here, a user's rule included, would end the whole study.
-        try:
-            decision = self.decide(result)
-            if decision is not None:
-                seq = int(result[keys.SEQ]) + 1
-                delivery.send(trial, delivery.Directive(seq=seq, decision=decision))
+            self._send(trial, result, None if self._dry_run else decision)
         except Exception as error:
-            self._complain(f"no decision for trial {trial.trial_id}: {error!r}")
+            self._complain("a trial was not answered", trial, error)
 
-    def decide(self, result: dict[str, Any]) -> Decision | None:
-        """Return the decision that a trial's flattened result leads to; None when too early.
+    def _try(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Decision | None:
+        """Decide and log; where nothing can be decided, a user's rule included, log that."""
+        try:
+            seq = whole(result, keys.SEQ) + 1
+            others = self._siblings_of(tune_controller, trial)
+            decision = self._decider.decide(result, others)
+            line = decisions.scheduled(trial, result, decision, seq=seq, dry_run=self._dry_run)
+        except Exception as error:
+            self._complain("no decision", trial, error)
+            line = decisions.failed(trial, result, repr(error), dry_run=self._dry_run)
+            decision = None
+        self._log.write(trial, line)
+        return decision
 
-        Raises:
-            StateError: When the reported statistics are malformed.
-        """
-        if result[keys.STEPS_SINCE_CHANGE] < self._min_steps:
-            return None
-        return self._rule.decide(_parse(result[keys.STATISTICS]), float(result[keys.MOMENTUM]))
+    def _send(self, trial: Any, result: dict[str, Any], decision: Decision | None) -> None:
+        mailbox = result.get(keys.MAILBOX)
+        # A trial that asks by mailbox waits until it is answered.
+        if decision is not None or mailbox is not None:
+            directive = delivery.Directive(whole(result, keys.SEQ) + 1, decision)
+            delivery.send(trial, directive, mailbox=mailbox)
+
+    def _on_trial_start(self, tune_controller: Any, trial: Any) -> None:
+        """Send what a trial's process took with it when it died, or missed when it paused."""
+        try:
+            result = delivery.checkpoint_metrics(trial) or {}
+            asks = keys.asks_for_tuning(trial.config) and keys.STATISTICS in result
+            if asks and not self._dry_run:
+                decision = self._try(tune_controller, trial, result)
+                if decision is not None:
+                    self._send(trial, result, decision)
+        except Exception as error:
+            self._complain("a decision was not sent again", trial, error)
+
+    def _siblings_of(self, tune_controller: Any, trial: Any) -> list[Any]:
+        if self._siblings is None:
+            return []
+        return self._siblings.of(trial, tune_controller.get_trials())
 
     def _non_finite(self, result: dict[str, Any]) -> str | None:
         value = result.get(self._metric) if self._metric else None
@@ -149,57 +196,21 @@ class GapScheduler(TrialScheduler):
         told = False
         if keys.SEQ in result:
             try:
-                told = delivery.send(trial, delivery.Directive(seq=0, failure=failure))
+                directive = delivery.Directive(seq=0, failure=failure)
+                told = delivery.send(trial, directive, mailbox=result.get(keys.MAILBOX))
             except Exception as error:
-                self._complain(f"trial {trial.trial_id} cannot be told: {error!r}")
+                self._complain("a trial cannot be told that it fails", trial, error)
         # Without a session in the trial nothing can raise there: stopping is all there is.
         action: str = TrialScheduler.CONTINUE if told else TrialScheduler.STOP
         return action
 
-    def _complain(self, message: str) -> None:
-        """Warn once per message; thousands of results may share one cause."""
-        if message not in self._complaints:
-            self._complaints.add(message)
-            logger.warning(message)
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Forward to the wrapped scheduler."""
-        self._inner.on_trial_add(tune_controller, trial)
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Forward to the wrapped scheduler."""
-        self._inner.on_trial_error(tune_controller, trial)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Forward to the wrapped scheduler."""
-        self._inner.on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Forward to the wrapped scheduler."""
-        self._inner.on_trial_remove(tune_controller, trial)
-
-    def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Forward to the wrapped scheduler."""
-        return self._inner.choose_trial_to_run(tune_controller)
-
-    def debug_string(self) -> str:
-        """Describe the rule and the wrapped scheduler."""
-        return f"GapScheduler with {self._rule!r} around: {self._inner.debug_string()}"
-
-    def save(self, checkpoint_path: str) -> None:
-        """Save the wrapped scheduler; this one has no state."""
-        self._inner.save(checkpoint_path)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Restore the wrapped scheduler."""
-        self._inner.restore(checkpoint_path)
-
-
-def _parse(text: Any) -> AlignmentStatistics:
-    if not isinstance(text, str) or len(text) > _LONGEST_STATISTICS:
-        size = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__
-        raise StateError(
-            f"{keys.STATISTICS} must be JSON of at most {_LONGEST_STATISTICS} characters, "
-            f"but got {size}."
-        )
-    return AlignmentStatistics.from_dict(json.loads(text))
+    def _forget(self, trial: Any) -> None:
+        if self._siblings is not None:
+            self._siblings.forget(trial)
+        # Not when it failed: the trial may be tried again, and look for the answer it was sent.
+        mailbox = (trial.last_result or {}).get(keys.MAILBOX)
+        if mailbox is not None:
+            try:
+                delivery.clear(mailbox)
+            except Exception as error:
+                self._complain("a mailbox was not cleared", trial, error)

@@ -2,57 +2,104 @@
 
 from __future__ import annotations
 
+import builtins
+import json
+import os
+import pickle
+import signal
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs
 import pytest
 import ray
 from ray import tune
-from ray.tune.schedulers import FIFOScheduler
+from ray.experimental import internal_kv
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, ResourceChangingScheduler
+
+# gap_tune is imported where it is needed: trials import this module, and torch takes seconds.
 
 ROUNDS = 5
+DIES_AT = 3
 PAUSE_S = 0.05
+NAMESPACE = "gap_tune"
 
 
 def note(text: str, trainable: Any) -> None:
     """Write into the process that runs it, in order."""
-    import builtins
-
     from ray.tune.trainable import FunctionTrainable
 
-    notes: list[tuple[str, str]] = getattr(builtins, "gap_tune_notes", [])
-    notes.append((text, str(isinstance(trainable, FunctionTrainable))))
-    builtins.gap_tune_notes = notes  # type: ignore[attr-defined]
+    notes().append((text, str(isinstance(trainable, FunctionTrainable))))
+
+
+def notes() -> list[tuple[str, str]]:
+    if not hasattr(builtins, "gap_tune_notes"):
+        builtins.gap_tune_notes = []  # type: ignore[attr-defined]
+    kept: list[tuple[str, str]] = builtins.gap_tune_notes  # type: ignore[attr-defined]
+    return kept
 
 
 def function(config: dict[str, Any]) -> None:
-    import builtins
-
-    builtins.gap_tune_notes = []  # type: ignore[attr-defined]
-    waited = PAUSE_S
-    for i in range(ROUNDS):
+    """Report what has arrived in this process; one trial dies once, and goes on."""
+    waited, start = PAUSE_S, 0
+    arrived = notes()[:]
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as kept:
+            start = json.loads(Path(kept, "i").read_text()) + 1
+    for i in range(start, ROUNDS):
+        if config["marker"] and i == DIES_AT and checkpoint is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        folder = Path(f"state_{i}")
+        folder.mkdir()
+        (folder / "i").write_text(json.dumps(i))
+        letter = internal_kv._internal_kv_get(str(config["marker"]), namespace=NAMESPACE)
         before = time.monotonic()
         tune.report(
             {
                 "i": i,
                 "waited": waited,
-                "notes": [text for text, _ in builtins.gap_tune_notes],  # type: ignore[attr-defined]
-                "called_with_it": [yes for _, yes in builtins.gap_tune_notes],  # type: ignore[attr-defined]
-            }
+                "notes": [text for text, _ in notes()],
+                "called_with_it": [yes for _, yes in notes()],
+                "before_training": [text for text, _ in arrived],
+                "letter": letter.decode() if letter else "",
+                "nested": {"i": i},
+            },
+            checkpoint=tune.Checkpoint.from_directory(str(folder.absolute())),
         )
         waited = time.monotonic() - before
 
 
 class Sender(FIFOScheduler):  # type: ignore[misc]
-    """Sends a note at every result, after a pause that a trial must wait for."""
+    """Sends a note at every start and result, after a pause that a trial must wait for."""
 
     _supports_buffered_results = False
 
     def __init__(self) -> None:
         super().__init__()
         self.actors: list[bool] = []
+        self.installed: list[bool] = []
+        self.starts: list[tuple[bool, dict[str, Any] | None]] = []
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        from gap_tune.tune import delivery
+
+        self.installed.append(delivery.when_trials_start(tune_controller, self.on_start))
+        super().on_trial_add(tune_controller, trial)
+
+    def on_start(self, trial: Any) -> None:
+        from gap_tune.tune import delivery
+
+        self.starts.append((trial.config["marker"], delivery.checkpoint_metrics(trial)))
+        trial.temporary_state.ray_actor.execute.remote(partial(note, "start"))
+        key = str(trial.config["marker"])
+        internal_kv._internal_kv_put(key, b"from the driver", namespace=NAMESPACE)
+        file = delivery.experiment_file(trial, "extra.jsonl")
+        assert file is not None
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("kept\n")
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         actor = trial.temporary_state.ray_actor
@@ -63,57 +110,186 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         return str(super().on_trial_result(tune_controller, trial, result))
 
 
+class Outcome:
+    """What a study of an undisturbed trial and one that dies has left."""
+
+    def __init__(self, folder: Path, scheduler: Sender, grid: tune.ResultGrid) -> None:
+        self.folder, self.scheduler = folder / "bucket" / "run", scheduler
+        self.undisturbed, self.died = (self.reported(result) for result in grid)
+
+    def reported(self, result: tune.Result) -> list[dict[str, Any]]:
+        path = self.folder / Path(result.path).name / "result.json"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 @pytest.fixture(scope="module")
-def outcome(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sender, Any]:
-    scheduler = Sender()
+def outcome(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    folder, scheduler = tmp_path_factory.mktemp("contract"), Sender()
+    local = pyarrow.fs.LocalFileSystem()
     grid = tune.Tuner(
         function,
+        param_space={"marker": tune.grid_search([False, True])},
         tune_config=tune.TuneConfig(metric="i", mode="max", scheduler=scheduler),
-        run_config=tune.RunConfig(storage_path=str(tmp_path_factory.mktemp("contract")), verbose=0),
+        run_config=tune.RunConfig(
+            name="run",
+            # Any file system but the local one is remote to Ray.
+            storage_path="bucket",
+            storage_filesystem=pyarrow.fs.SubTreeFileSystem(str(folder), local),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
     ).fit()
     assert not grid.errors, grid.errors
-    return scheduler, grid[0]
+    return Outcome(folder, scheduler, grid)
 
 
-def reported(result: Any) -> list[dict[str, Any]]:
-    import json
-
-    lines = (Path(result.path) / "result.json").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+def test_fact_1_the_trial_exposes_its_actor_while_a_result_is_processed(outcome: Outcome) -> None:
+    assert all(outcome.scheduler.actors), "trial.temporary_state.ray_actor is gone"
 
 
-def test_fact_1_the_trial_exposes_its_actor_while_a_result_is_processed(
-    outcome: tuple[Sender, Any],
-) -> None:
-    # The last call is for the result that says the function has returned.
-    assert all(outcome[0].actors[:ROUNDS]), "trial.temporary_state.ray_actor is gone"
+def test_fact_1_a_pending_trial_has_no_actor() -> None:
+    from ray.tune.experiment import Trial
+
+    trial = Trial("__fake", stub=True)
+    assert trial.temporary_state.ray_actor is None, "a pending trial has an actor"
 
 
-def test_fact_2_execute_runs_a_function_on_the_trainable(outcome: tuple[Sender, Any]) -> None:
-    called_with_it = reported(outcome[1])[-1]["called_with_it"]
+def test_fact_2_execute_runs_a_function_on_the_trainable(outcome: Outcome) -> None:
+    called_with_it = outcome.undisturbed[-1]["called_with_it"]
     assert set(called_with_it) == {"True"}, "execute() did not pass the trial's trainable"
 
 
 def test_facts_3_to_5_what_is_sent_at_a_result_is_there_when_that_report_returns(
-    outcome: tuple[Sender, Any],
+    outcome: Outcome,
 ) -> None:
-    for i, row in enumerate(reported(outcome[1])):
-        assert row["notes"] == [f"after {j}" for j in range(i)], (
+    for i, row in enumerate(outcome.undisturbed):
+        assert row["notes"] == ["start"] + [f"after {j}" for j in range(i)], (
             "report() returned before the scheduler's message of that result had arrived"
         )
 
 
-def test_fact_4_a_report_waits_for_the_scheduler(outcome: tuple[Sender, Any]) -> None:
-    assert all(row["waited"] >= PAUSE_S for row in reported(outcome[1]))
+def test_fact_4_a_report_waits_for_the_scheduler(outcome: Outcome) -> None:
+    waited = min(row["waited"] for row in outcome.undisturbed)
+    assert waited >= PAUSE_S, "report() does not wait for the scheduler"
 
 
-def test_a_pending_trial_has_no_actor() -> None:
+def test_fact_5_a_scheduler_can_refuse_buffered_results() -> None:
+    message = "schedulers can no longer refuse buffered results, with which report() does not wait"
+    assert FIFOScheduler().supports_buffered_results is True, message
+    assert Sender().supports_buffered_results is False, message
+
+
+def test_fact_6_what_the_driver_puts_into_the_internal_kv_is_there_in_other_processes(
+    outcome: Outcome,
+) -> None:
+    letters = {row["letter"] for row in outcome.undisturbed + outcome.died}
+    assert letters == {"from the driver"}, "internal KV: a trial's process cannot read an entry"
+
+
+def test_fact_7_a_call_can_be_installed_and_runs_when_a_trial_starts(outcome: Outcome) -> None:
+    assert all(outcome.scheduler.installed), "the controller's CallbackList is gone"
+    died = [marker for marker, _ in outcome.scheduler.starts]
+    assert sorted(died) == [False, True, True], "on_trial_start is not called once per start"
+
+
+def test_fact_7_what_is_sent_when_a_trial_starts_is_there_before_it_trains(
+    outcome: Outcome,
+) -> None:
+    restarted = outcome.died[DIES_AT:]
+    assert len(outcome.died) == ROUNDS
+    for row in outcome.undisturbed + restarted:
+        assert row["before_training"] == ["start"], (
+            "the training function began before what on_trial_start sent had arrived"
+        )
+
+
+def test_fact_8_a_restarted_trial_has_the_result_that_came_with_its_checkpoint(
+    outcome: Outcome,
+) -> None:
+    metrics = [metrics for _, metrics in outcome.scheduler.starts]
+    (last,) = [m for m in metrics if m is not None]
+    expected = {**outcome.died[DIES_AT - 1], "nested/i": DIES_AT - 1}
+    del expected["nested"]
+    seen = {key: last.get(key) for key in ("i", "notes", "nested/i")}
+    assert seen == {key: expected[key] for key in seen}, (
+        "trial.latest_checkpoint_result.metrics is not the result of the last checkpoint"
+    )
+
+
+def test_fact_8_a_train_run_names_its_checkpoints_in_results() -> None:
+    from ray.tune.integration import ray_train
+
+    from gap_tune.tune import delivery
+
+    assert ray_train.CHECKPOINT_PATH_KEY == delivery._CHECKPOINT_PATH, (
+        "results of a TorchTrainer name its checkpoint by another key"
+    )
+
+
+def test_fact_9_a_file_in_the_staging_folder_arrives_in_the_experiment_folder(
+    outcome: Outcome,
+) -> None:
+    file = outcome.folder / "extra.jsonl"
+    assert file.exists(), "files in the driver's staging folder are not uploaded"
+    assert file.read_text() == "kept\n"
+
+
+def test_fact_10_a_resource_changing_scheduler_shows_what_it_wraps() -> None:
+    from gap_tune.tune import delivery
+
+    inner = ASHAScheduler()
+    assert delivery.base_scheduler(ResourceChangingScheduler(inner)) is inner, (
+        "ResourceChangingScheduler no longer has _base_scheduler"
+    )
+
+
+def test_a_mailbox_keeps_a_directive_until_it_is_cleared(ray_address: str) -> None:
+    from gap_tune import Decision, Reason
+    from gap_tune.tune import delivery
+
+    trial = running_trial()
+    sent = delivery.Directive(3, Decision(0.9, 0.8, Reason.BEST_GAIN, "Best."))
+    assert delivery.send(trial, sent, mailbox="box")
+    assert delivery.wait("box", 2, 0.0) is None
+    assert delivery.wait("box", 3, 0.0) == delivery.wait("box", 3, 0.0) == sent
+    delivery.clear("box")
+    assert delivery.wait("box", 3, 0.05) is None
+
+
+def test_a_failure_reaches_whoever_waits_for_a_decision(ray_address: str) -> None:
+    from gap_tune.tune import delivery
+
+    failure = delivery.Directive(0, failure="loss is NaN")
+    delivery.send(running_trial(), failure, mailbox="failing")
+    assert delivery.wait("failing", 7, 1.0) == failure
+    delivery.clear("failing")
+
+
+def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alone() -> None:
+    from ray.tune.callback import CallbackList
+
+    from gap_tune.tune import delivery
+
+    class Controller:
+        def __init__(self, callbacks: list[tune.Callback]) -> None:
+            self._callbacks = CallbackList(callbacks)
+
+    mine = [tune.Callback()]
+    controller, called = Controller(mine), []
+    for name in ("first", "second"):
+        assert delivery.when_trials_start(
+            controller, lambda trial, n=name: called.append((n, trial))
+        )
+    controller._callbacks.on_trial_start(iteration=0, trials=[], trial="trial")
+    assert called == [("second", "trial")]
+    assert len(mine) == 1
+    assert len(pickle.loads(pickle.dumps(controller._callbacks._callbacks))) == 2
+    assert not delivery.when_trials_start(None, print)
+
+
+def running_trial() -> Any:
     from ray.tune.experiment import Trial
 
     trial = Trial("__fake", stub=True)
-    assert trial.temporary_state.ray_actor is None
-
-
-def test_a_scheduler_can_refuse_buffered_results() -> None:
-    assert FIFOScheduler().supports_buffered_results is True
-    assert Sender().supports_buffered_results is False
+    trial.temporary_state.ray_actor = object()
+    return trial

@@ -1,0 +1,99 @@
+"""RecordedDecision: a line of the decision log, and how the log is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from gap_tune.errors import InvalidValueError
+from gap_tune.rules.base import Reason
+
+DECISIONS_FILE = "decisions.jsonl"
+
+
+@dataclass(frozen=True)
+class RecordedDecision:
+    """One line of ``decisions.jsonl``.
+
+    Attributes:
+        trial: The trial's id.
+        step: Optimizer steps that the trial had observed when it was decided; None when unknown.
+        seq: Number of the decision within its trial, from 1; None when unknown.
+        old: Momentum before; None when unknown.
+        new: Momentum decided on; None when none was.
+        candidates: Momentum values that were compared; empty where none were.
+        gains: Their gains, to six significant digits.
+        reason: The guard or comparison that decided, or "error".
+        explanation: The same in words, one sentence.
+        mode: Who decided: "scheduler", or "trial" for an optimizer that tunes itself.
+        dry_run: Whether the decision was only recorded.
+        time: When it was written, in seconds since 1970.
+    """
+
+    trial: str
+    step: int | None
+    seq: int | None
+    old: float | None
+    new: float | None
+    candidates: tuple[float, ...]
+    gains: tuple[float, ...]
+    reason: str
+    explanation: str
+    mode: str
+    dry_run: bool
+    time: float
+
+    @property
+    def made(self) -> bool:
+        """Whether the trial was told: neither a dry run's decision nor a failure to decide."""
+        return not self.dry_run and self.reason != Reason.ERROR and self.new is not None
+
+    def to_json(self) -> str:
+        """Return the line, without its end."""
+        return json.dumps(vars(self), separators=(",", ":"))
+
+
+def read_decisions(path: str | Path) -> list[RecordedDecision]:
+    """Return the decisions of a study in the order in which they were written.
+
+    A decision that was made again, because its trial had to go back to a checkpoint, counts once:
+    the last of each trial and ``seq`` is kept. Where nothing was sent to the trial (a dry run, an
+    error) ``seq`` stays where it is, and the step tells decisions apart. Lines that are cut off
+    or no decisions are left out.
+
+    Args:
+        path: ``decisions.jsonl``, or the experiment folder that holds it.
+
+    Raises:
+        InvalidValueError: When there is no such file.
+    """
+    file = Path(path)
+    file = file / DECISIONS_FILE if file.is_dir() else file
+    if not file.is_file():
+        raise InvalidValueError(
+            f"path must be {DECISIONS_FILE} or a folder that holds it, but got {str(path)!r}."
+        )
+    latest: dict[tuple[object, ...], RecordedDecision] = {}
+    # A half line may end within a character.
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            decision = _parse(line)
+            if decision is not None:
+                key = (decision.trial, decision.seq, None if decision.made else decision.step)
+                latest.pop(key, None)
+                latest[key] = decision
+    return list(latest.values())
+
+
+_NAMES = tuple(field.name for field in fields(RecordedDecision))
+
+
+def _parse(line: str) -> RecordedDecision | None:
+    try:
+        data = json.loads(line)
+        values = {name: data[name] for name in _NAMES}
+        lists = {name: tuple(map(float, values[name])) for name in ("candidates", "gains")}
+        return RecordedDecision(**{**values, **lists})
+    except (KeyError, RecursionError, TypeError, ValueError):
+        return None

@@ -1,0 +1,153 @@
+"""DecisionLog: every decision of a study as one JSON line in the experiment folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from gap_tune.rules import Decision, Reason
+from gap_tune.rules.recorded import DECISIONS_FILE, RecordedDecision, read_decisions
+from gap_tune.tune import keys
+
+__all__ = ["DecisionLog", "RecordedDecision", "read_decisions"]
+
+logger = logging.getLogger(__name__)
+
+# How long to leave a folder alone that cannot be written to.
+_RETRY_S = 60.0
+
+
+class DecisionLog:
+    """Writes ``decisions.jsonl``, a line at a time; never raises.
+
+    The driver writes it. A line is complete on disk before the next result is looked at, so a
+    driver that is killed loses at most half a line. When the study is restored, lines are added.
+    """
+
+    def __init__(self) -> None:
+        self._ready: set[Path] = set()
+        self._retry_at = 0.0
+        self._warned = False
+
+    def write(self, trial: Any, decision: RecordedDecision) -> None:
+        """Add a line to the log of the trial's experiment; a trial without storage has none."""
+        if time.monotonic() < self._retry_at:
+            return
+        try:
+            self._append(trial, decision.to_json() + "\n")
+        # A full disk or a lost connection must not disturb the study.
+        except Exception as error:
+            self._ready.clear()
+            self._retry_at = time.monotonic() + _RETRY_S
+            if not self._warned:
+                self._warned = True
+                logger.warning("decisions cannot be logged, the study goes on: %r", error)
+
+    def _append(self, trial: Any, line: str) -> None:
+        from gap_tune.tune import delivery
+
+        path = delivery.experiment_file(trial, DECISIONS_FILE)
+        if path is None:
+            return
+        if path not in self._ready:
+            delivery.fetch_experiment_file(trial, DECISIONS_FILE)
+            _end_line(path)
+            self._ready.add(path)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+
+def _end_line(path: Path) -> None:
+    """Close the half line that a killed driver may have left, lest the next one is lost too."""
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+def scheduled(
+    trial: Any, result: dict[str, Any], decision: Decision, *, seq: int, dry_run: bool
+) -> RecordedDecision:
+    """Return the line of a decision that the scheduler made from a result."""
+    return RecordedDecision(
+        trial=trial.trial_id,
+        step=_whole(result.get(keys.STEPS)),
+        seq=seq,
+        old=float(decision.previous),
+        new=float(decision.momentum),
+        candidates=tuple(map(float, decision.candidates)),
+        gains=tuple(float(f"{gain:.6g}") for gain in decision.gains),
+        reason=str(decision.reason),
+        explanation=decision.explanation,
+        mode=keys.MODE_SCHEDULER,
+        dry_run=dry_run,
+        time=time.time(),
+    )
+
+
+def failed(trial: Any, result: dict[str, Any], why: str, *, dry_run: bool) -> RecordedDecision:
+    """Return the line of a result from which nothing could be decided."""
+    seq = _whole(result.get(keys.SEQ))
+    return RecordedDecision(
+        trial=trial.trial_id,
+        step=_whole(result.get(keys.STEPS)),
+        seq=None if seq is None else seq + 1,
+        old=_number(result.get(keys.MOMENTUM)),
+        new=None,
+        candidates=(),
+        gains=(),
+        reason=Reason.ERROR.value,
+        explanation=why,
+        mode=keys.MODE_SCHEDULER,
+        dry_run=dry_run,
+        time=time.time(),
+    )
+
+
+def reported(trial: Any, result: dict[str, Any], start: Any) -> RecordedDecision | None:
+    """Return the line of a decision that a trial made itself since its last result, if it did.
+
+    An optimizer that decides at every step reports its latest decision only.
+
+    Args:
+        trial: The Ray trial, whose ``last_result`` is still the one before.
+        result: Its flattened result.
+        start: The momentum that it started with.
+    """
+    before = trial.last_result or {}
+    seq = _whole(result.get(keys.SEQ))
+    if seq is None or seq <= (_whole(before.get(keys.SEQ)) or 0):
+        return None
+    return RecordedDecision(
+        trial=trial.trial_id,
+        step=_whole(result.get(keys.STEPS)),
+        seq=seq,
+        old=_number(before.get(keys.MOMENTUM, start)),
+        new=_number(result.get(keys.MOMENTUM)),
+        candidates=(),
+        gains=(),
+        reason=str(result.get(keys.REASON, "")),
+        explanation=str(result.get(keys.DECISION, "")),
+        mode=keys.MODE_TRIAL,
+        dry_run=False,
+        time=time.time(),
+    )
+
+
+def _number(value: Any) -> float | None:
+    """Return a number that came in a result; None for anything else."""
+    try:
+        number = float(value)
+    except (OverflowError, RuntimeError, TypeError, ValueError):
+        return None
+    # NaN is not JSON, and says no more than nothing does.
+    return number if abs(number) < float("inf") else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gap_tune import AlignmentStatistics, MomentumSchedule, Reason
+from gap_tune.errors import InvalidValueError
+from gap_tune.rules.recorded import RecordedDecision, read_decisions
+
+
+def statistics(steps: int) -> AlignmentStatistics:
+    return AlignmentStatistics(
+        candidates=(0.5, 0.9),
+        alignment=(1.0, 1.0),
+        validation_alignment=(0.0, 0.0),
+        autocorrelation=(1.0,),
+        whitening=None,
+        weight=1.0,
+        validation_weight=0.0,
+        steps=steps,
+        skipped_steps=7,
+        dimension=2,
+        sampled=2,
+    )
+
+
+def decided(**changes: Any) -> RecordedDecision:
+    plain = RecordedDecision(
+        trial="a",
+        step=10,
+        seq=1,
+        old=0.9,
+        new=0.8,
+        candidates=(0.8, 0.9),
+        gains=(2.0, 1.0),
+        reason="best gain",
+        explanation="0.8 is best.",
+        mode="scheduler",
+        dry_run=False,
+        time=1.0,
+    )
+    return replace(plain, **changes)
+
+
+def write(folder: Path, *lines: RecordedDecision | str) -> Path:
+    texts = [line if isinstance(line, str) else line.to_json() for line in lines]
+    path = folder / "decisions.jsonl"
+    path.write_text("\n".join(texts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(0, 0.7), (9, 0.7), (10, 0.8), (19, 0.8), (20, 0.95), (10**6, 0.95)]
+)
+def test_momentum_is_piecewise_constant_in_observed_steps(steps: int, expected: float) -> None:
+    decision = MomentumSchedule([10, 20], [0.8, 0.95]).decide(statistics(steps), 0.7)
+    assert (decision.momentum, decision.previous) == (expected, 0.7)
+    assert decision.reason == Reason.SCHEDULE
+
+
+def test_a_schedule_can_be_sent_to_other_processes() -> None:
+    schedule = pickle.loads(pickle.dumps(MomentumSchedule([0, 5], [0.9, 0.5])))
+    assert repr(schedule) == "MomentumSchedule(steps=(0, 5), momenta=(0.9, 0.5))"
+
+
+@pytest.mark.parametrize(
+    ("steps", "momenta", "message"),
+    [
+        ([], [], "at least one, but got 0 and 0"),
+        ([1, 2], [0.5], "equally many.*got 2 and 1"),
+        ([2, 2], [0.5, 0.6], "increase strictly"),
+        ([-1], [0.5], "each step.*got -1"),
+        ([1.5], [0.5], "each step.*got 1.5"),
+        ([1], [1.0], r"each momentum must be a number in \[0, 1\), but got 1.0"),
+    ],
+)
+def test_steps_and_momenta_that_are_no_schedule_are_refused(
+    steps: Any, momenta: Any, message: str
+) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        MomentumSchedule(steps, momenta)
+
+
+def test_a_recorded_trajectory_is_replayed(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        decided(),
+        decided(step=20, seq=2, old=0.8, new=0.8, reason="already best"),
+        decided(step=30, seq=3, old=0.8, new=0.99),
+        # Neither of these was sent to the trial.
+        decided(step=35, seq=4, old=0.99, new=0.5, dry_run=True),
+        decided(step=36, seq=4, old=0.99, new=None, reason="error"),
+    )
+    schedule = MomentumSchedule.from_decisions(tmp_path)
+    assert (schedule.steps, schedule.momenta) == ((0, 10, 30), (0.9, 0.8, 0.99))
+
+
+def test_one_of_several_trials_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, decided(), decided(trial="b", new=0.5))
+    assert MomentumSchedule.from_decisions(path, trial="b").momenta == (0.9, 0.5)
+    with pytest.raises(InvalidValueError, match="trial must be one of a, b, but got None"):
+        MomentumSchedule.from_decisions(path)
+    with pytest.raises(InvalidValueError, match="trial must be one of a, b, but got 'c'"):
+        MomentumSchedule.from_decisions(path, trial="c")
+
+
+def test_of_many_trials_a_few_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, *(decided(trial=f"t{i}") for i in range(9)))
+    with pytest.raises(InvalidValueError, match="t0, t1, t2, t3, t4 and 4 more, but got None"):
+        MomentumSchedule.from_decisions(path)
+
+
+def test_a_missing_or_empty_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match="or a folder that holds it, but got"):
+        MomentumSchedule.from_decisions(tmp_path)
+    write(tmp_path, decided(dry_run=True))
+    with pytest.raises(InvalidValueError, match="sent to a trial, but got none"):
+        MomentumSchedule.from_decisions(tmp_path)
+
+
+def test_of_a_decision_that_was_made_again_the_last_counts(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        decided(seq=1, time=1.0),
+        decided(seq=2, time=2.0),
+        decided(seq=2, time=3.0),
+        decided(seq=2, time=4.0, trial="b"),
+    )
+    assert [(d.trial, d.seq, d.time) for d in read_decisions(path)] == [
+        ("a", 1, 1.0),
+        ("a", 2, 3.0),
+        ("b", 2, 4.0),
+    ]
+
+
+def test_decisions_that_were_not_sent_are_told_apart_by_step(tmp_path: Path) -> None:
+    dry = [decided(step=step, dry_run=True) for step in (10, 20, 20)]
+    failed = [decided(step=step, reason="error", new=None) for step in (30, 40)]
+    path = write(tmp_path, *dry, *failed, decided(step=40))
+    assert [d.step for d in read_decisions(path)] == [10, 20, 30, 40, 40]
+
+
+def test_half_lines_and_lines_of_something_else_are_left_out(tmp_path: Path) -> None:
+    whole = decided().to_json()
+    path = write(tmp_path, "", whole[:50], "[1]", "7", '{"trial": "a"}', whole, whole[:-1])
+    with path.open("ab") as file:
+        file.write("\u00e9".encode()[:1])
+    assert read_decisions(tmp_path) == [decided()]
+
+
+def test_a_line_is_small_json_that_reads_back_equal(tmp_path: Path) -> None:
+    path = write(tmp_path, decided(gains=(1.23457e-05, 2.0)))
+    assert read_decisions(path) == [decided(gains=(1.23457e-05, 2.0))]
+    assert len(path.read_text()) < 250
