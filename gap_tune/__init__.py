@@ -10,24 +10,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gap_tune.gradients import DEFAULT_CANDIDATES, AlignmentStatistics, GradientMonitor
-from gap_tune.rules import AlignmentRule, Decision, FixedMomentum, MomentumRule, Reason
+from gap_tune.rules import (
+    AlignmentRule,
+    Decision,
+    FixedMomentum,
+    MomentumRule,
+    MomentumSchedule,
+    Reason,
+)
 from gap_tune.rules.control import apply_momentum
 
 if TYPE_CHECKING:
     from gap_tune.study import Study as Study
     from gap_tune.tune import GapScheduler as GapScheduler
     from gap_tune.tune import GapSearch as GapSearch
+    from gap_tune.tune import GapTrainable as GapTrainable
     from gap_tune.tune import TrialSession as TrialSession
     from gap_tune.tune import attach as attach
+    from gap_tune.tune.probe import probe as probe
 
 __version__ = "0.1.0"
 
 _NEED_RAY = {
     "GapScheduler": "gap_tune.tune",
     "GapSearch": "gap_tune.tune",
+    "GapTrainable": "gap_tune.tune",
     "Study": "gap_tune.study",
     "TrialSession": "gap_tune.tune",
     "attach": "gap_tune.tune",
+    # Not by way of gap_tune.tune, where the module of that name hides the function.
+    "probe": "gap_tune.tune.probe",
 }
 
 __all__ = [
@@ -38,13 +50,16 @@ __all__ = [
     "FixedMomentum",
     "GapScheduler",
     "GapSearch",
+    "GapTrainable",
     "GradientMonitor",
     "MomentumRule",
+    "MomentumSchedule",
     "Reason",
     "Study",
     "TrialSession",
     "apply_momentum",
     "attach",
+    "probe",
 ]
 
 

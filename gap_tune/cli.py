@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gap_tune.errors import GapTuneError
+from gap_tune.errors import GapTuneError, check_range
 
 app = typer.Typer(
     name="gap-tune",
@@ -108,13 +110,64 @@ def families() -> None:
 
 @app.command()
 def workloads() -> None:
-    """List the workloads."""
+    """List the workloads with their data and what they need."""
     from gap_tune.workloads import WORKLOADS
 
-    table = Table("name", "task", "lr", "epochs", box=None)
+    table = Table("name", "task", "data", "needs", box=None)
+    table.columns[0].no_wrap = True
     for name, workload in WORKLOADS.items():
-        table.add_row(name, workload.description, f"{workload.lr:g}", str(workload.epochs))
-    Console().print(table)
+        data = f"{workload.size}; {workload.source}"
+        table.add_row(name, workload.description, data, workload.needs)
+    console = Console()
+    console.print(table, markup=False, highlight=False)
+    console.print(
+        'Options go into "workload_options" of a trial\'s configuration. Your own class is a '
+        'workload too: "package.module:Class".',
+        markup=False,
+        highlight=False,
+    )
+
+
+@app.command()
+def probe(
+    workload: Annotated[str, typer.Argument(help="Workload to train: see `gap-tune workloads`.")],
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 100,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write. [default: <workload>-statistics.json]")
+    ] = None,
+    lr: Lr = None,
+) -> None:
+    """Train a few steps and choose the momentum that a study should start with."""
+    from gap_tune.rules import AlignmentRule
+    from gap_tune.tune.probe import probe as measure
+    from gap_tune.workloads import get_workload
+
+    get_workload(workload)
+    config: dict[str, Any] = {"workload": workload}
+    if lr is not None:
+        config["lr"] = check_range("lr", lr, 0, float("inf"), low_open=True)
+    path = out or Path(f"{workload}-statistics.json")
+    statistics = measure(partial(_first_steps, config), steps=steps, path=path)
+    decision = AlignmentRule().decide(statistics, 0.9)
+    table = Table("momentum", "gain", "", box=None)
+    for momentum, gain in zip(decision.candidates, decision.gains, strict=True):
+        table.add_row(f"{momentum:g}", f"{gain:.4g}", "*" * (momentum == decision.momentum))
+    console = Console()
+    console.print(table)
+    for line in (
+        f"momentum {decision.momentum:g} after {statistics.steps} steps: {decision.explanation}",
+        f'written to {path}: GapSearch(statistics="{path}") starts trials with it',
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _first_steps(config: dict[str, Any]) -> tuple[Any, Callable[[], None]]:
+    """Return a workload's optimizer and a function that trains it one step, for a probe."""
+    from gap_tune.workloads.running import prepare
+
+    run = prepare(config)
+    endless = (each for _ in run.progress.epochs(sys.maxsize) for each in run.minibatches())
+    return run.learner.optimizer, lambda: run.step(next(endless))
 
 
 def _compare(

@@ -21,6 +21,11 @@ class Reason(StrEnum):
     HYSTERESIS = "hysteresis"
     BOUNDS = "bounds"
     NO_ALIGNMENT = "no alignment"
+    DEAD_BAND = "dead band"
+    RATE_LIMIT = "rate limit"
+    SCHEDULE = "schedule"
+    # Only in decision logs: nothing could be decided, and the explanation says why.
+    ERROR = "error"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ SEQ = "gap/seq"
 DECISION = "gap/decision"
 REASON = "gap/reason"
 STATISTICS = "gap/statistics"
+# The same for each beta2 of config["gap"]["betas2"]: JSON, str(beta2) -> statistics.
+STATISTICS_BY_BETA2 = "gap/statistics_by_beta2"
 STEPS = "gap/steps"
 STEPS_SINCE_CHANGE = "gap/steps_since_change"
 # Where a trial whose workers are other processes waits for the scheduler's answer.

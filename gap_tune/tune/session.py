@@ -5,95 +5,58 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from ray import tune
 
-from gap_tune.errors import InvalidValueError, NonFiniteMetricError, StateError, check_count
-from gap_tune.gradients import GradientMonitor
-from gap_tune.rules import Decision, Reason
-from gap_tune.rules.control import MomentumControl, has_momentum
-from gap_tune.tune import delivery, keys
+from gap_tune.errors import InvalidValueError, NonFiniteMetricError, check_count
+from gap_tune.gradients import AlignmentStatistics, GradientMonitor
+from gap_tune.rules import Decision
+from gap_tune.tune import checkpointing, keys
+from gap_tune.tune.channels import Channel
+from gap_tune.tune.delivery import Directive
 from gap_tune.tune.finite import is_finite, non_finite_message
-
-_FILE = "gap_tune.pt"
-_VERSION = 1
-
-
-def attach(
-    optimizer: torch.optim.Optimizer,
-    config: Mapping[str, Any] | None = None,
-    *,
-    couple_lr: bool | None = None,
-    **monitor_options: Any,
-) -> TrialSession:
-    """Watch an optimizer's gradients in a Ray Tune function and let the scheduler tune momentum.
-
-    Args:
-        optimizer: A torch optimizer with ``momentum`` or ``betas``, already built with the
-            momentum of ``config``.
-        config: The trial's configuration; ``GapSearch`` leaves the trial's mode in it.
-        couple_lr: Whether the learning rate follows momentum (``MomentumControl``); None does so
-            for SGD. Trials whose momentum is fixed are never coupled.
-        **monitor_options: ``candidates, sample, decay, lags, every`` of ``GradientMonitor``.
-
-    Returns:
-        The session to iterate epochs, report and restore with.
-
-    Raises:
-        InvalidValueError: When an option is out of range or nothing is trainable.
-        UnsupportedError: When the optimizer has no momentum and the trial is not a fixed baseline.
-    """
-    return TrialSession(optimizer, config, couple_lr=couple_lr, **monitor_options)
+from gap_tune.tune.tuning import Tuning
 
 
 class TrialSession:
-    """A running trial: made by ``attach``.
+    """A running trial: made by ``attach``."""
 
-    Attributes:
-        monitor: The ``GradientMonitor`` on the optimizer.
-        seq: Number of the last decision that was applied; 0 before the first.
-        decision: That decision, or None.
-    """
-
-    def __init__(
-        self,
-        optimizer: torch.optim.Optimizer,
-        config: Mapping[str, Any] | None,
-        *,
-        couple_lr: bool | None,
-        **monitor_options: Any,
-    ) -> None:
-        own = keys.section(config)
-        if own.get("mode") == keys.MODE_FIXED:
-            couple_lr = False
+    def __init__(self, tuning: Tuning, channel: Channel, own: Mapping[str, Any]) -> None:
+        self._tuning = tuning
+        self._channel = channel
         self._metric = own.get("metric")
-        self._optimizer = optimizer
         self._objects: dict[str, Any] = {}
-        self._trial_id = tune.get_context().get_trial_id()
-        self.monitor = GradientMonitor(optimizer, **monitor_options)
-        # A baseline may train with an optimizer that has no momentum: it is only observed.
-        self._control: MomentumControl | None = None
-        if own.get("mode") != keys.MODE_FIXED or has_momentum(optimizer):
-            self._control = MomentumControl(
-                optimizer, couple_lr=couple_lr, reference_momentum=own.get("reference_momentum")
-            )
-            optimizer.register_step_pre_hook(self._control.before_step)
-            optimizer.register_step_post_hook(self._control.after_step)
-        self.seq = 0
-        self.decision: Decision | None = None
-        self._changed_at = 0
         self._epoch = 0
-        delivery.take(self._trial_id or "")
+        self._checked = False
+
+    @property
+    def monitor(self) -> GradientMonitor | None:
+        """The ``GradientMonitor`` on the optimizer; None where the optimizer observes itself."""
+        return self._tuning.monitor
 
     @property
     def momentum(self) -> float | None:
         """The momentum that the optimizer uses at its next step; None where it has none."""
-        return None if self._control is None else self._control.momentum
+        return self._tuning.momentum
+
+    @property
+    def seq(self) -> int:
+        """Number of the last decision that was applied; 0 before the first.
+
+        In a trial that decides itself: how often its decisions changed momentum.
+        """
+        return self._tuning.seq
+
+    @property
+    def decision(self) -> Decision | None:
+        """The last decision, or None."""
+        return self._tuning.decision
+
+    def statistics(self) -> AlignmentStatistics:
+        """Return the gradient statistics so far; waits for the device once."""
+        return self._tuning.statistics_by_beta2()[0]
 
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the epochs still to do: 0 .. count-1, or from where the checkpoint was taken.
@@ -109,35 +72,37 @@ class TrialSession:
             self._epoch += 1
             yield self._epoch - 1
 
-    def report(self, metrics: Mapping[str, Any], *, checkpoint: bool = False) -> None:
+    def report(self, metrics: Mapping[str, Any], *, checkpoint: bool | str | Path = False) -> None:
         """Report metrics and gradient statistics to Tune, then apply the momentum that comes back.
 
-        Blocks until the scheduler has decided. With ``checkpoint=True`` it saves the optimizer,
-        the statistics, momentum, random state and every object named in ``restore``.
+        Blocks until the scheduler has decided. In the workers of a ``TorchTrainer`` every rank
+        must call it; rank 0's metrics are reported. Outside of Ray Tune it only warns.
+
+        Args:
+            metrics: Numbers and strings by name.
+            checkpoint: True saves the optimizer, the statistics, momentum, random state and every
+                object named in ``restore``. A folder with files of your own becomes the
+                checkpoint instead, with gap_tune's file added to it: statistics, momentum and
+                random state; weights and optimizer are then yours to save and restore.
 
         Raises:
             InvalidValueError: When a metric's name starts with "gap/".
             NonFiniteMetricError: When the study's metric was NaN or infinite; the trial fails.
+            UnsupportedError: When an object's state holds more than tensors and plain values.
         """
-        taken = sorted(name for name in metrics if name.startswith(keys.PREFIX))
-        if taken:
-            raise InvalidValueError(
-                f"metric names must not start with {keys.PREFIX!r}, but got {taken}."
-            )
-        result = {**metrics, **self._own_metrics()}
-        value = metrics.get(self._metric) if self._metric else None
-        if not is_finite(value):
-            raise NonFiniteMetricError(non_finite_message(self._metric, value))
+        result = self.result(metrics)
         # A model that went wrong is nothing to come back to.
-        if checkpoint and all(map(is_finite, metrics.values())):
+        if checkpoint is False or not all(map(is_finite, metrics.values())):
+            self._exchange(result, None)
+        elif checkpoint is True:
             with tempfile.TemporaryDirectory() as folder:
-                torch.save(self._state(), Path(folder) / _FILE)
-                tune.report(result, checkpoint=tune.Checkpoint.from_directory(folder))
+                if self._channel.speaks:
+                    self.save(Path(folder), whole=True)
+                self._exchange(result, Path(folder) if self._channel.speaks else None)
         else:
-            tune.report(result)
-        directive = delivery.take(self._trial_id or "")
-        if directive is not None:
-            self._apply(directive)
+            if self._channel.speaks:
+                self.save(Path(checkpoint), whole=False)
+            self._exchange(result, Path(checkpoint))
 
     def restore(self, **objects: Any) -> bool:
         """Continue from the trial's checkpoint, if it has one; call it once, before training.
@@ -153,43 +118,100 @@ class TrialSession:
         Raises:
             StateError: When the checkpoint lacks one of the objects, or is not gap_tune's.
         """
-        self._objects = objects
-        checkpoint = tune.get_checkpoint()
+        self.keep(**objects)
+        checkpoint = self._channel.checkpoint()
         if checkpoint is None:
             return False
         with checkpoint.as_directory() as folder:
-            path = Path(folder) / _FILE
-            if not path.exists():
-                raise StateError(f"the checkpoint must hold {_FILE}, but {folder} does not.")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        missing = sorted(set(objects) - set(state["objects"]))
-        if state.get("version") != _VERSION or missing:
-            raise StateError(
-                f"the checkpoint must be of version {_VERSION} and hold {sorted(objects)}, "
-                f"but it is of version {state.get('version')} and lacks {missing}."
-            )
-        self._load(state)
+            self.load(Path(folder))
         return True
 
-    def _apply(self, directive: delivery.Directive) -> None:
+    def keep(self, **objects: Any) -> None:
+        """Name what checkpoints hold besides the optimizer, as ``restore`` does."""
+        self._objects = objects
+
+    def detach(self) -> None:
+        """Stop observing the optimizer and changing its momentum, which stays as it is."""
+        self._tuning.detach()
+
+    def result(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the metrics with gap_tune's own, as ``report`` sends them; errors as there."""
+        taken = sorted(name for name in metrics if str(name).startswith(keys.PREFIX))
+        if taken:
+            raise InvalidValueError(
+                f"metric names must not start with {keys.PREFIX!r}, but got {taken}."
+            )
+        self._tuning.settle()
+        # Collecting statistics is an affair of all ranks where parameters are sharded.
+        result = {**metrics, **self._own_metrics()}
+        value = metrics.get(self._metric) if self._metric else None
+        if self._channel.speaks and not is_finite(value):
+            raise NonFiniteMetricError(non_finite_message(self._metric, value))
+        return result
+
+    def receive(self, directive: Directive | None) -> None:
+        """Apply what the scheduler sent; one that answers an older report does not count.
+
+        Raises:
+            NonFiniteMetricError: When it says that the trial must fail.
+        """
+        if directive is None:
+            return
         if directive.failure is not None:
             raise NonFiniteMetricError(directive.failure)
-        # A directive that answers an older report (one sent before a restart) must not count.
-        if directive.decision is None or directive.seq != self.seq + 1:
-            return
-        self.seq = directive.seq
-        self.decision = directive.decision
-        value, fixed = directive.decision.momentum, directive.decision.reason == Reason.FIXED
-        if self._control is not None and not fixed and self._control.differs(value):
-            self._control.apply(value)
-            self._changed_at = self.monitor.statistics().steps
+        if directive.decision is not None and directive.seq == self.seq + 1:
+            self._tuning.follow(directive.decision)
+
+    def save(self, folder: Path, *, whole: bool) -> None:
+        """Write gap_tune's file into a folder.
+
+        Args:
+            folder: The checkpoint's folder.
+            whole: Whether to save the optimizer and the named objects too.
+        """
+        self._tuning.settle()
+        state: dict[str, Any] = {
+            "epoch": self._epoch,
+            "tuning": self._tuning.state_dict(),
+            "mailbox": self._channel.mailbox,
+            "random": checkpointing.random_state(),
+        }
+        if whole:
+            state["optimizer"] = self._tuning.optimizer.state_dict()
+            state["objects"] = checkpointing.save_objects(self._objects)
+        checkpointing.write(folder, state, check=not self._checked)
+        self._checked = True
+
+    def load(self, folder: Path) -> None:
+        """Continue from what ``save`` wrote; with a decision that came too late for it.
+
+        Raises:
+            StateError: When the folder lacks one of the named objects, or is not gap_tune's.
+        """
+        state = checkpointing.read(folder, self._objects)
+        self._epoch = state["epoch"]
+        if "optimizer" in state:
+            self._tuning.optimizer.load_state_dict(state["optimizer"])
+        self._tuning.load_state_dict(state["tuning"])
+        checkpointing.load_objects(self._objects, state.get("objects", {}))
+        if self._channel.speaks:
+            # Other ranks keep theirs: dropout should differ between ranks.
+            checkpointing.set_random_state(state["random"])
+        self.receive(self._channel.missed(state["mailbox"], self.seq + 1))
+
+    def _exchange(self, result: dict[str, Any], folder: Path | None) -> None:
+        self.receive(self._channel.exchange(result, folder, self.seq + 1))
 
     def _own_metrics(self) -> dict[str, Any]:
-        statistics = self.monitor.statistics()
+        statistics, by_beta2 = self._tuning.statistics_by_beta2()
         own: dict[str, Any] = {}
         if self.momentum is not None:
             gain = np.interp(self.momentum, statistics.candidates, statistics.gain())
             own = {keys.MOMENTUM: self.momentum, keys.GAIN: float(gain)}
+        if by_beta2:
+            own[keys.STATISTICS_BY_BETA2] = _json(
+                {str(beta2): each.to_dict() for beta2, each in by_beta2.items()}
+            )
         return {
             **own,
             keys.POWER: statistics.power / max(statistics.weight, 1e-300),
@@ -197,71 +219,10 @@ class TrialSession:
             keys.DECISION: self.decision.explanation if self.decision else "",
             keys.REASON: str(self.decision.reason) if self.decision else "",
             keys.STEPS: statistics.steps,
-            keys.STEPS_SINCE_CHANGE: statistics.steps - self._changed_at,
-            keys.STATISTICS: json.dumps(statistics.to_dict(), separators=(",", ":")),
+            keys.STEPS_SINCE_CHANGE: statistics.steps - self._tuning.changed_at,
+            keys.STATISTICS: _json(statistics.to_dict()),
         }
 
-    def _state(self) -> dict[str, Any]:
-        if self._control is not None:
-            self._control.after_step()
-        state = {
-            "version": _VERSION,
-            "epoch": self._epoch,
-            "seq": self.seq,
-            "changed_at": self._changed_at,
-            "monitor": self.monitor.state_dict(),
-            "control": None if self._control is None else self._control.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "random": _random_state(),
-            "decision": None if self.decision is None else asdict(self.decision),
-            "objects": {name: _save(thing) for name, thing in self._objects.items()},
-        }
-        return _plain(state)  # type: ignore[no-any-return]
 
-    def _load(self, state: dict[str, Any]) -> None:
-        self._epoch = state["epoch"]
-        self.seq = state["seq"]
-        self._changed_at = state["changed_at"]
-        if state["decision"] is not None:
-            saved = state["decision"]
-            self.decision = Decision(**{**saved, "reason": Reason(saved["reason"])})
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.monitor.load_state_dict(state["monitor"])
-        if self._control is not None:
-            self._control.load_state_dict(state["control"])
-        for name, thing in self._objects.items():
-            _restore(thing, state["objects"][name])
-        _set_random_state(state["random"])
-
-
-def _plain(state: Any) -> Any:
-    """Turn NumPy scalars and enums into plain values, which ``weights_only`` loading admits."""
-    if isinstance(state, dict):
-        return {_plain(key): _plain(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(map(_plain, state))
-    if isinstance(state, np.generic):
-        return state.item()
-    return str(state) if isinstance(state, Reason) else state
-
-
-def _save(thing: Any) -> Any:
-    return thing.get_state() if isinstance(thing, torch.Generator) else thing.state_dict()
-
-
-def _restore(thing: Any, state: Any) -> None:
-    if isinstance(thing, torch.Generator):
-        thing.set_state(state)
-    else:
-        thing.load_state_dict(state)
-
-
-def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

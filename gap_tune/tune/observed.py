@@ -1,0 +1,199 @@
+"""Observed, Controlled, Deciding: torch optimizers whose gradients a monitor watches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from gap_tune.errors import UnsupportedError, check_count
+from gap_tune.gradients import AlignmentStatistics, GradientMonitor
+from gap_tune.gradients.monitor import has_closure
+from gap_tune.rules import Decision, MomentumRule, Reason
+from gap_tune.rules.control import MomentumControl, group_momentum, has_momentum
+from gap_tune.theory.families import family_of
+from gap_tune.tune.tuning import Tuning
+
+
+class Observed(Tuning):
+    """Any optimizer, only observed: a baseline."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        betas2: tuple[float, ...] = (),
+        **monitor_options: Any,
+    ) -> None:
+        super().__init__(optimizer)
+        self._betas2 = betas2
+        if betas2:
+            monitor_options["whitening"] = tuple(sorted({*betas2, self._present(betas2)}))
+        self.monitor: GradientMonitor = GradientMonitor(optimizer, **monitor_options)
+
+    def _present(self, betas2: tuple[float, ...]) -> float:
+        """Return the optimizer's beta2; the equal one of ``betas2``, where groups hold float32."""
+        group = self.optimizer.param_groups[0]
+        if "betas" not in group or "eps" not in group:
+            raise UnsupportedError(
+                "the optimizer must divide by sqrt(v), as Adam does, for several beta2 to be "
+                f"compared, but got {type(self.optimizer).__name__}."
+            )
+        present = float(group["betas"][1])
+        return next((b for b in betas2 if math.isclose(b, present, rel_tol=1e-6)), present)
+
+    @property
+    def momentum(self) -> float | None:
+        """The first group's momentum."""
+        if not has_momentum(self.optimizer):
+            return None
+        return group_momentum(self.optimizer.param_groups[0])
+
+    def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
+        """Return the monitor's statistics."""
+        every = self.monitor.statistics_by_beta2()
+        if not self._betas2 or self.monitor.betas2 is None:
+            return every[0], {}
+        by_beta2 = dict(zip(self.monitor.betas2, every, strict=True))
+        present = by_beta2[self._present(self.monitor.betas2)]
+        return present, {beta2: by_beta2[beta2] for beta2 in self._betas2}
+
+    def follow(self, decision: Decision) -> None:
+        """Do nothing: a baseline keeps its momentum."""
+
+    def settle(self) -> None:
+        """Do nothing: nobody changes the learning rate."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return also the monitor's state."""
+        return {**super().state_dict(), "monitor": self.monitor.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue also the statistics."""
+        super().load_state_dict(state)
+        self.monitor.load_state_dict(state["monitor"])
+
+
+class Controlled(Observed):
+    """A plain torch optimizer whose momentum the scheduler sets while the trial reports."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        couple_lr: bool | None,
+        reference_momentum: float | None,
+        **options: Any,
+    ) -> None:
+        _check_family(optimizer)
+        super().__init__(optimizer, **options)
+        self._control = MomentumControl(
+            optimizer, couple_lr=couple_lr, reference_momentum=reference_momentum
+        )
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._control.before_step()
+
+    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._control.after_step()
+
+    def follow(self, decision: Decision) -> None:
+        """Apply a decision of the scheduler."""
+        self.seq += 1
+        if self._apply(decision):
+            self.changed_at = self.monitor.statistics().steps
+
+    def _apply(self, decision: Decision) -> bool:
+        self.decision = decision
+        wanted = decision.reason != Reason.FIXED and self._control.differs(decision.momentum)
+        if wanted:
+            self._control.apply(decision.momentum)
+        return wanted
+
+    def settle(self) -> None:
+        """Put back the learning rate that a step which raised has left behind."""
+        self._control.after_step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return also the control's state and the momenta that learning rates belong to."""
+        references = [group["reference_momentum"] for group in self.optimizer.param_groups]
+        control = self._control.state_dict()
+        return {**super().state_dict(), "control": control, "references": references}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue also the control."""
+        super().load_state_dict(state)
+        self._control.load_state_dict(state["control"])
+        # A trainer may have loaded the optimizer before this was made, which took the momentum
+        # of that day for the reference.
+        for group, reference in zip(self.optimizer.param_groups, state["references"], strict=True):
+            group["reference_momentum"] = reference
+
+
+class Deciding(Controlled):
+    """A plain torch optimizer whose momentum a rule sets inside the trial."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        rule: MomentumRule,
+        update_every: int,
+        **rest: Any,
+    ) -> None:
+        if not isinstance(rule, MomentumRule):
+            raise UnsupportedError(f"rule must be a MomentumRule, but got {type(rule).__name__}.")
+        self._rule = rule
+        self._update_every = check_count("update_every", update_every)
+        self._steps = 0
+        super().__init__(optimizer, **rest)
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not has_closure(args, kwargs):
+            self._decide()
+        self._control.before_step()
+
+    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._control.after_step()
+        # A closure computes the gradients inside step(): what they say holds for the next one.
+        if has_closure(args, kwargs):
+            self._decide()
+
+    def _decide(self) -> None:
+        self._steps += 1
+        if self._steps % self._update_every:
+            return
+        statistics, _ = self.statistics_by_beta2()
+        present = group_momentum(self.optimizer.param_groups[0])
+        if self._apply(self._rule.decide(statistics, present)):
+            self.seq += 1
+            self.changed_at = statistics.steps
+
+    def follow(self, decision: Decision) -> None:
+        """Do nothing: the trial decides itself."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return also how many steps were taken."""
+        return {**super().state_dict(), "steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue also the count of steps."""
+        super().load_state_dict(state)
+        self._steps = state["steps"]
+
+
+def _check_family(optimizer: torch.optim.Optimizer) -> None:
+    family = family_of(optimizer)
+    if family is None or {"momentum", "betas[0]"} & set(family.derived_arguments):
+        return
+    raise UnsupportedError(
+        f"the optimizer must belong to a family whose momentum can be derived, but got "
+        f"{type(optimizer).__name__} of the family {family.name!r}, where only "
+        f"{', '.join(family.derived_arguments) or 'nothing'} can."
+    )

@@ -1,0 +1,111 @@
+"""Who chooses a trial's momentum: the scheduler, a rule in the trial, the optimizer or nobody."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from gap_tune.gradients import AlignmentStatistics, GradientMonitor
+from gap_tune.rules import Decision, Reason
+
+
+class Tuning(ABC):
+    """An optimizer's statistics and momentum, and the decisions about it.
+
+    Attributes:
+        monitor: The ``GradientMonitor`` on the optimizer; None where the optimizer observes itself.
+        seq: Number of decisions: all of the scheduler's, or those of the trial's own that changed
+            momentum.
+        decision: The last decision, or None.
+        changed_at: Steps observed when momentum last changed.
+    """
+
+    monitor: GradientMonitor | None = None
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.seq = 0
+        self.decision: Decision | None = None
+        self.changed_at = 0
+        self._hooks: list[Any] = []
+
+    @property
+    @abstractmethod
+    def momentum(self) -> float | None:
+        """The momentum of the next step; None where the optimizer has none."""
+
+    @abstractmethod
+    def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
+        """Return the statistics for the beta2 in use, and those of every beta2 to compare."""
+
+    @abstractmethod
+    def follow(self, decision: Decision) -> None:
+        """Apply a decision of the scheduler, where the scheduler decides."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Put back the learning rate that a step which raised has left behind."""
+
+    def detach(self) -> None:
+        """Stop observing and deciding; momentum stays as it is."""
+        for hook in self._hooks:
+            hook.remove()
+        if self.monitor is not None:
+            self.monitor.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what continuing needs besides the optimizer's own state."""
+        decision = None if self.decision is None else asdict(self.decision)
+        return {"seq": self.seq, "decision": decision, "changed_at": self.changed_at}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned, once the optimizer has its state."""
+        self.seq, self.changed_at = state["seq"], state["changed_at"]
+        saved = state["decision"]
+        if saved is not None:
+            self.decision = Decision(**{**saved, "reason": Reason(saved["reason"])})
+
+
+class SelfTuned(Tuning):
+    """An optimizer of ``gap_tune.optim`` that observes its gradients and tunes its own momentum."""
+
+    # This package must not import gap_tune.optim, so what such an optimizer offers tells it apart.
+    optimizer: Any
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer)
+        self._seen: Decision | None = None
+        self._hooks = [optimizer.register_step_post_hook(self._after_step)]
+
+    @property
+    def momentum(self) -> float | None:
+        """The optimizer's momentum."""
+        return float(self.optimizer.momentum)
+
+    def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
+        """Return the optimizer's statistics; which beta2 it compares is its own business."""
+        return self.optimizer.statistics(), {}
+
+    def follow(self, decision: Decision) -> None:
+        """Do nothing: the optimizer decides itself."""
+
+    def settle(self) -> None:
+        """Do nothing: the optimizer looks after its learning rate."""
+
+    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        decision = optimizer.decision
+        if decision is self._seen:
+            return
+        self.decision = self._seen = decision
+        if decision is not None and decision.changed:
+            self.seq += 1
+            self.changed_at = optimizer.statistics().steps
+
+
+def tunes_itself(optimizer: object) -> bool:
+    """Tell whether an optimizer is one of ``gap_tune.optim`` that tune their own momentum."""
+    return hasattr(optimizer, "decision") and callable(getattr(optimizer, "statistics", None))

@@ -1,0 +1,122 @@
+"""WorkerChannel: a trial that trains in the workers of a ``TorchTrainer``."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray.train
+
+from gap_tune.tune import delivery, keys
+
+logger = logging.getLogger(__name__)
+
+# Ray Train looks at its workers every two seconds (RAY_TRAIN_HEALTH_CHECK_INTERVAL_S), and only
+# then does a report reach the scheduler.
+_PATIENCE_S = 10.0
+_LEAST_PATIENCE_S = 0.1
+
+
+class WorkerChannel:
+    """One rank of a ``TorchTrainer`` that a function trainable has started.
+
+    Reports go through ``ray.train.report`` and Ray's ``TuneReportCallback``, which do not wait for
+    the scheduler. So rank 0 names a mailbox in its result, waits there for the answer, and tells
+    the other ranks: all of them change momentum at the same step.
+
+    Each report has a mailbox of its own: answers to older ones cannot be mistaken for it, and a
+    restarted trial still finds the answer to the report that its checkpoint belongs to.
+
+    Args:
+        asks: Whether the scheduler is to decide; otherwise nothing is waited for.
+    """
+
+    def __init__(self, *, asks: bool) -> None:
+        self.speaks = ray.train.get_context().get_world_rank() == 0
+        self._asks = asks
+        self._name = uuid.uuid4().hex
+        self._reports = 0
+        self._kept = ""
+        self._patience_s = _PATIENCE_S
+        self._warned = False
+
+    @property
+    def mailbox(self) -> str:
+        """The mailbox of the next report."""
+        return f"{self._name}-{self._reports}"
+
+    def exchange(
+        self, result: dict[str, Any], folder: Path | None, seq: int
+    ) -> delivery.Directive | None:
+        """Report with all other ranks; return on each what rank 0 was answered."""
+        mailbox = self.mailbox
+        self._reports += 1
+        if self._asks:
+            result = {**result, keys.MAILBOX: mailbox}
+        checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(str(folder))
+        ray.train.report(result, checkpoint=checkpoint)
+        if not self._asks:
+            return None
+        answer = None
+        if self.speaks:
+            answer = self._wait(mailbox, seq)
+            self._clear(mailbox, keep=folder is not None)
+        return self._tell(answer)
+
+    def missed(self, mailbox: str, seq: int) -> delivery.Directive | None:
+        """Return the answer that came after the checkpoint was taken."""
+        if not self._asks:
+            return None
+        return self._tell(delivery.wait(mailbox, seq, 0.0) if self.speaks else None)
+
+    def checkpoint(self) -> Any:
+        """Return the training run's latest checkpoint."""
+        return ray.train.get_checkpoint()
+
+    def _wait(self, mailbox: str, seq: int) -> delivery.Directive | None:
+        answer = delivery.wait(mailbox, seq, self._patience_s)
+        if answer is not None:
+            self._patience_s = _PATIENCE_S
+            return answer
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "no answer from the scheduler within %g s, so momentum stays as it is: the study "
+                "needs a GapScheduler, and the trainer RunConfig(callbacks=[TuneReportCallback()]) "
+                "of ray.tune.integration.ray_train.",
+                self._patience_s,
+            )
+        # Whoever never answers must not cost ten seconds at each report.
+        self._patience_s = max(self._patience_s / 2, _LEAST_PATIENCE_S)
+        return None
+
+    def _clear(self, mailbox: str, *, keep: bool) -> None:
+        if not keep:
+            delivery.clear(mailbox)
+            return
+        if self._kept:
+            delivery.clear(self._kept)
+        self._kept = mailbox
+
+    def _tell(self, answer: delivery.Directive | None) -> delivery.Directive | None:
+        """Broadcast rank 0's answer, without the gains: Ray warns above a thousand bytes."""
+        from ray.train.collective import broadcast_from_rank_zero
+
+        short = answer
+        if answer is not None and answer.decision is not None:
+            decision = replace(answer.decision, candidates=(), gains=())
+            short = replace(answer, decision=decision)
+        told: delivery.Directive | None = broadcast_from_rank_zero(short)
+        return answer if self.speaks else told
+
+
+def is_worker() -> bool:
+    """Tell whether this process is a worker of Ray Train."""
+    try:
+        ray.train.get_context().get_world_rank()
+    except (RuntimeError, DeprecationWarning):
+        return False
+    return True
