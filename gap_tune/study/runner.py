@@ -237,8 +237,12 @@ def _trial_name(trial: tune.experiment.Trial) -> str:
 def _start_ray(cpus: int) -> None:
     # Tune's newer output prints a banner even at verbose=0; the caller shows its own progress.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # "local": without it Ray may join a cluster that happens to run on this machine.
-    if not ray.is_initialized():
+    if ray.is_initialized():
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level="error")
+    else:
+        # "local": without it Ray may join a cluster that happens to run on this machine.
         ray.init(address="local", num_cpus=cpus, log_to_driver=False, logging_level="error")
 
 
