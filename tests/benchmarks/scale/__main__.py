@@ -1,0 +1,113 @@
+"""Scale of the Ray Tune side: python -m tests.benchmarks.scale, part of make bench."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Row = tuple[str, float, float, str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", default="reports,8,64,tiny,memory", help="which, by commas")
+    parser.add_argument("--seconds", type=float, default=30.0, help="per number of trials")
+    parser.add_argument("--out", type=Path, default=Path("bench_results"))
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    for name in arguments.rows.split(","):
+        measured = MEASURES[name](arguments.seconds)
+        rows += measured
+        for row in measured:
+            show(row)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "scale.json"
+    keys = ("what", "measured", "bar", "note")
+    path.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+    print(f"\n{path}")
+
+
+def reports(seconds: float) -> list[Row]:
+    found = measure({"kind": "reporting", "trials": 1, "seconds": seconds})
+    return [
+        (
+            "report to new momentum, 1 trial, + ms",
+            found["ours_ms"] - found["bare_ms"],
+            2.0,
+            f"{found['ours_ms']:.2f} over {found['bare_ms']:.2f} ms, medians",
+        ),
+        (
+            "scheduler CPU per result, ms",
+            found["scheduler_cpu_ms"],
+            0.5,
+            f"{found['decisions']} decisions",
+        ),
+    ]
+
+
+def concurrent(trials: int) -> Callable[[float], list[Row]]:
+    def rows(seconds: float) -> list[Row]:
+        found = measure({"kind": "reporting", "trials": trials, "seconds": seconds})
+        return [
+            (
+                f"results per second over plain FIFO, {trials} trials",
+                found["ours"] / found["bare"],
+                0.90,
+                f"{found['ours']} and {found['bare']} results in equal times",
+            )
+        ]
+
+    return rows
+
+
+def tiny(seconds: float) -> list[Row]:
+    # In turns, so that a machine that slows down slows both.
+    task = {"kind": "many", "trials": 500, "reports": 3}
+    found = dict.fromkeys(("ours", "plain"), 0.0)
+    for side in ("plain", "ours", "ours", "plain"):
+        found[side] += measure({**task, "side": side})["seconds"]
+    note = f"{found['ours']:.0f} s over {found['plain']:.0f} s"
+    return [("1,000 tiny trials, 8 at a time", found["ours"] / found["plain"], 1.05, note)]
+
+
+def memory(seconds: float) -> list[Row]:
+    task = {"kind": "many", "trials": 100, "reports": 100}
+    found = {
+        side: statistics.median(measure({**task, "side": side})["rss_mib"] for _ in range(2))
+        for side in ("plain", "ours")
+    }
+    note = f"{found['ours']:.0f} over {found['plain']:.0f} MiB"
+    return [("driver memory, 10,000 results", found["ours"] / found["plain"], 1.05, note)]
+
+
+MEASURES: dict[str, Callable[[float], list[Row]]] = {
+    "reports": reports,
+    "8": concurrent(8),
+    "64": concurrent(64),
+    "tiny": tiny,
+    "memory": memory,
+}
+
+
+def measure(task: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.scale.driver", json.dumps(task)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def show(row: Row) -> None:
+    what, measured, bar, note = row
+    least = "over plain FIFO" in what
+    verdict = "" if (measured >= bar if least else measured <= bar) else "  missed"
+    print(f"{what:<50}{measured:8.3f}  bar {bar:.2f}{verdict}  ({note})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

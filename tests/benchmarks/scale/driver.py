@@ -1,0 +1,124 @@
+"""One measurement in a driver of its own: python -m tests.benchmarks.scale.driver '{...}'."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from ray import tune
+
+from gap_tune import GapScheduler, GapSearch
+from tests.benchmarks.scale.trials import alternate, tiny
+
+
+class TimedScheduler(GapScheduler):
+    """Adds up the CPU time of the results that it decides on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cpu_s, self.results = 0.0, 0
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        before = time.thread_time()
+        action = super().on_trial_result(tune_controller, trial, result)
+        if "gap/statistics" in result:
+            self.cpu_s += time.thread_time() - before
+            self.results += 1
+        return action
+
+
+def reporting(task: dict[str, Any]) -> dict[str, Any]:
+    """Measure what a decision adds to a report, for a number of concurrent trials."""
+    count = task["trials"]
+    with tempfile.TemporaryDirectory() as folder:
+        scheduler = TimedScheduler()
+        run(
+            alternate,
+            {"folder": folder, "trials": count, "seconds": task["seconds"]},
+            count=count,
+            concurrent=count,
+            scheduler=scheduler,
+            search=GapSearch(),
+        )
+        found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
+    assert len(found) == count, f"{count} trials must report, but {len(found)} did"
+    return {
+        "ours_ms": 1e3 * statistics.median(t for trial in found for t in trial["ours"]),
+        "bare_ms": 1e3 * statistics.median(t for trial in found for t in trial["bare"]),
+        # Both ways had equally long turns.
+        "ours": sum(len(trial["ours"]) for trial in found),
+        "bare": sum(len(trial["bare"]) for trial in found),
+        "decisions": sum(trial["decisions"] for trial in found),
+        "scheduler_cpu_ms": 1e3 * scheduler.cpu_s / max(1, scheduler.results),
+    }
+
+
+def many(task: dict[str, Any]) -> dict[str, Any]:
+    """Measure seconds and memory of many small trials, with gap_tune or with Ray's defaults."""
+    ours = task["side"] == "ours"
+    before = time.perf_counter()
+    run(
+        tiny,
+        {"reports": task["reports"]},
+        count=task["trials"],
+        concurrent=8,
+        scheduler=GapScheduler() if ours else None,
+        search=GapSearch() if ours else None,
+    )
+    return {"seconds": time.perf_counter() - before, "rss_mib": resident_mib()}
+
+
+def run(
+    function: Any,
+    config: dict[str, Any],
+    *,
+    count: int,
+    concurrent: int,
+    scheduler: Any,
+    search: Any,
+) -> None:
+    """Run a study of so many trials, so many at a time."""
+    fixed = {} if search is not None else {"momentum": 0.9}
+    with tempfile.TemporaryDirectory() as storage:
+        grid = tune.Tuner(
+            tune.with_resources(function, {"cpu": 1}),
+            param_space={"lr": 0.01, **fixed, **config},
+            tune_config=tune.TuneConfig(
+                metric="loss",
+                mode="min",
+                num_samples=count,
+                max_concurrent_trials=concurrent,
+                search_alg=search,
+                scheduler=scheduler,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(name="scale", storage_path=storage, verbose=0),
+        ).fit()
+        assert not grid.errors, grid.errors[0]
+
+
+def resident_mib() -> float:
+    """Return this process's resident memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    ray.init(
+        address="local",
+        num_cpus=max(8, asked["trials"] if asked["kind"] == "reporting" else 8),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+    )
+    print(json.dumps({"reporting": reporting, "many": many}[asked["kind"]](asked)))

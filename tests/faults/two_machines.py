@@ -1,0 +1,87 @@
+"""Kills one of two nodes that ``ray start`` made, each on its own: python -m ... FOLDER."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
+import psutil
+import ray
+
+from tests.faults.losing import run_and_lose
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    """Run ``ray start`` in the foreground, so that what it starts stays its children."""
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--block", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def main(folder: Path) -> None:
+    # Paths of sockets may have 107 characters, so Ray's files cannot lie under the test's folder.
+    with tempfile.TemporaryDirectory(prefix="gap_tune") as ray_files:
+        run(folder, ray_files)
+
+
+def run(folder: Path, ray_files: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    head = start(
+        "--head",
+        f"--port={port}",
+        "--num-cpus=1",
+        "--include-dashboard=false",
+        f"--temp-dir={ray_files}",
+    )
+    worker = None
+    try:
+        address = f"127.0.0.1:{port}"
+        wait_for(address)
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+        before = {node["NodeID"] for node in ray.nodes()}
+        worker = start(f"--address={address}", "--num-cpus=1")
+        while len(ray.nodes()) < 2:
+            time.sleep(0.2)
+        (second,) = {node["NodeID"] for node in ray.nodes()} - before
+        stop = worker
+        run_and_lose(folder, {"cpu": 1}, lambda: kill(stop), lost=lambda: {second})
+    finally:
+        ray.shutdown()
+        for process in (worker, head):
+            if process is not None:
+                kill(process)
+
+
+def wait_for(address: str) -> None:
+    """Wait until a head answers."""
+    host, port = address.split(":")
+    for _ in range(300):
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError("ray start --head did not come up")
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a node with everything that it started, which lies in process groups of its own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        started = psutil.Process(process.pid).children(recursive=True)
+        for each in (*started, process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+    process.wait()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
