@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ __all__ = ["DecisionLog", "RecordedDecision", "read_decisions"]
 
 logger = logging.getLogger(__name__)
 
-# How long to leave a folder alone that cannot be written to.
-_RETRY_S = 60.0
+# How long to leave a folder alone that cannot be written to: longer with each failure.
+_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 60.0
+# Lines to keep until it can be written to again; about 5 MB.
+_MOST_WAITING = 10_000
 
 
 class DecisionLog:
@@ -25,28 +28,40 @@ class DecisionLog:
 
     The driver writes it. A line is complete on disk before the next result is looked at, so a
     driver that is killed loses at most half a line. When the study is restored, lines are added.
+    Lines that cannot be written wait, the latest 10,000 of them, until they can.
     """
 
     def __init__(self) -> None:
         self._ready: set[Path] = set()
-        self._retry_at = 0.0
+        self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
+        self._retry_at, self._pause = 0.0, _FIRST_RETRY_S
         self._warned = False
 
     def write(self, trial: Any, decision: RecordedDecision) -> None:
         """Add a line to the log of the trial's experiment; a trial without storage has none."""
-        if time.monotonic() < self._retry_at:
+        self._waiting.append(decision.to_json() + "\n")
+        if time.monotonic() >= self._retry_at:
+            self.flush(trial)
+
+    def flush(self, trial: Any) -> None:
+        """Write the lines that wait, if that is possible now."""
+        if not self._waiting:
             return
         try:
-            self._append(trial, decision.to_json() + "\n")
+            self._append(trial, "".join(self._waiting))
         # A full disk or a lost connection must not disturb the study.
         except Exception as error:
             self._ready.clear()
-            self._retry_at = time.monotonic() + _RETRY_S
+            self._retry_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LAST_RETRY_S)
             if not self._warned:
                 self._warned = True
                 logger.warning("decisions cannot be logged, the study goes on: %r", error)
+            return
+        self._waiting.clear()
+        self._pause = _FIRST_RETRY_S
 
-    def _append(self, trial: Any, line: str) -> None:
+    def _append(self, trial: Any, lines: str) -> None:
         from gap_tune.tune import delivery
 
         path = delivery.experiment_file(trial, DECISIONS_FILE)
@@ -57,7 +72,7 @@ class DecisionLog:
             _end_line(path)
             self._ready.add(path)
         with path.open("a", encoding="utf-8") as file:
-            file.write(line)
+            file.write(lines)
 
 
 def _end_line(path: Path) -> None:

@@ -205,6 +205,7 @@ class GapScheduler(SchedulerWrapper):
         return action
 
     def _forget(self, trial: Any) -> None:
+        self._log.flush(trial)
         if self._siblings is not None:
             self._siblings.forget(trial)
         # Not when it failed: the trial may be tried again, and look for the answer it was sent.
