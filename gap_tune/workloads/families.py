@@ -53,6 +53,11 @@ class OptimizerFamily:
         )
 
 
+def _adamw(parameters: Any, *, momentum: float, beta2: float, **rest: Any) -> torch.optim.Optimizer:
+    """Return AdamW, whose momentum is beta1."""
+    return torch.optim.AdamW(parameters, betas=(momentum, beta2), **rest)
+
+
 def _trainable(name: str, optimizer: Callable[..., torch.optim.Optimizer]) -> OptimizerFamily:
     return OptimizerFamily(
         name,
@@ -84,6 +89,13 @@ FAMILIES: dict[str, OptimizerFamily] = {
             torch.optim.SGD,
             space={"momentum": tune.uniform(0.0, 0.99)},
             defaults={"momentum": 0.9},
+            has_momentum=True,
+        ),
+        OptimizerFamily(
+            "adamw",
+            _adamw,
+            space={"momentum": tune.uniform(0.0, 0.99), "beta2": tune.uniform(0.9, 0.999)},
+            defaults={"momentum": 0.9, "beta2": 0.999},
             has_momentum=True,
         ),
         _trainable("trainable-diagonal", optim.DiagonalTO),

@@ -2,94 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
+from gap_tune.gradients import GradientMonitor
 from gap_tune.tune import attach
-from gap_tune.workloads import get_workload
-from gap_tune.workloads.base import Workload
-from gap_tune.workloads.families import DEFAULT_FAMILY, get_family
+from gap_tune.workloads.batches import batches
+from gap_tune.workloads.placement import trial_resources
+from gap_tune.workloads.running import Meter, prepare
+
+__all__ = ["Trial", "batches", "fit", "report_steps", "train"]
+
+
+class Trial(Protocol):
+    """What the loop needs of a ``TrialSession``."""
+
+    @property
+    def monitor(self) -> GradientMonitor | None:
+        """The monitor on the optimizer."""
+
+    def restore(self, **objects: Any) -> bool:
+        """Continue from a checkpoint, if there is one."""
+
+    def report(self, metrics: Mapping[str, Any], *, checkpoint: bool = False) -> None:
+        """Send metrics, with a checkpoint or without."""
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one trial and report to Ray Tune several times per epoch.
+    """Train one trial and report to Ray Tune.
 
-    ``config`` holds ``workload, lr, weight_decay, batch_size, epochs, seed, reports_per_epoch``,
-    optionally ``family`` with its hyperparameters (``momentum`` for the default, SGD), and
-    gap_tune's own section. The seed fixes initial weights and data order;
-    the splits are the same for all seeds.
+    ``config`` holds ``workload``, ``workload_options``, any attribute of ``Settings``, ``lr``,
+    ``weight_decay`` and other hyperparameters of the family (``momentum`` for SGD and AdamW), and
+    gap_tune's own section; whatever it lacks is the workload's default. The trial computes on the
+    CPU cores, or the GPU or share of one, that Ray gave it.
+
+    Every report holds ``epoch``, ``train_loss`` (mean of the epoch so far), the workload's metrics
+    as ``validation_...``, ``samples_per_s`` (of training since the last report) and on a GPU
+    ``gpu_memory_gib`` (the peak); validation-aware trials add ``held_out_s`` (what held-out
+    gradients cost since the last report, in seconds). The last one adds ``test_...``.
+
+    A trial continues after a fault as if nothing had been, from the step of its checkpoint. One
+    exception: a dataset whose samples are random themselves does so from the end of an epoch only.
+
+    Raises:
+        GapTuneError: When the configuration or the data are not what they should be.
     """
-    torch.set_num_threads(1)
-    workload = get_workload(config["workload"])
-    splits = workload.data()
-    torch.manual_seed(config["seed"])
-    model = workload.model()
-    family = get_family(config.get("family", DEFAULT_FAMILY))
-    optimizer = family.make(model.parameters(), config)
-    steps_per_epoch = len(splits.train) // config["batch_size"]
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimizer, T_max=config["epochs"] * steps_per_epoch
-    )
-    order = torch.Generator().manual_seed(config["seed"])
-    trial = attach(optimizer, config)
-    trial.restore(model=model, schedule=schedule, order=order)
+    resources = trial_resources()
+    if resources is not None:
+        # More threads than the trial has cores would take those of its neighbours.
+        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+    fit(config, attach)
 
-    report_at = report_steps(steps_per_epoch, config["reports_per_epoch"])
-    for epoch in trial.epochs(config["epochs"]):
-        losses = []
-        for step, (inputs, targets) in enumerate(
-            batches(splits.train, config["batch_size"], order)
-        ):
-            optimizer.zero_grad()
-            loss = workload.loss(model(inputs), targets)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.detach())
-            if step in report_at:
-                done = step == steps_per_epoch - 1
-                metrics = {
-                    "epoch": epoch + (step + 1) / steps_per_epoch,
-                    "train_loss": torch.stack(losses).mean().item(),
-                    **evaluate(workload, model, splits.validation, "validation"),
-                }
-                if done and epoch == config["epochs"] - 1:
-                    metrics |= evaluate(workload, model, splits.test, "test")
-                trial.report(metrics, checkpoint=done)
+
+def fit(
+    config: Mapping[str, Any], attach: Callable[[torch.optim.Optimizer, Mapping[str, Any]], Trial]
+) -> None:
+    """Train as ``train`` does, in the trial that ``attach`` makes of the optimizer.
+
+    Args:
+        config: As of ``train``.
+        attach: ``gap_tune.attach``, or what stands for it outside of Ray Tune.
+    """
+    run = prepare(config)
+    progress, settings = run.progress, run.settings
+    trial = attach(run.learner.optimizer, config)
+    held_out = run.held_out(trial.monitor)
+    trial.restore(**run.objects)
+    meter = Meter(run)
+    checkpoint_at = report_steps(progress.steps_per_epoch, settings.checkpoints_per_epoch)
+    report_at = checkpoint_at | report_steps(progress.steps_per_epoch, settings.reports_per_epoch)
+    for _ in progress.epochs(settings.epochs):
+        for minibatch in run.minibatches():
+            if held_out is not None:
+                held_out.before_step(progress.total_steps)
+            run.step(minibatch)
+            if progress.step not in report_at:
+                continue
+            metrics = {**meter.metrics(), **run.evaluate("validation")}
+            if held_out is not None:
+                metrics["held_out_s"] = held_out.take_seconds()
+            if progress.epochs_done == settings.epochs:
+                metrics |= run.evaluate("test")
+            trial.report(metrics, checkpoint=progress.step in checkpoint_at)
+            meter.start()
 
 
 def report_steps(steps_per_epoch: int, reports: int) -> set[int]:
-    """Return the steps of an epoch after which to report: evenly spread, the last included.
+    """Return how many steps of an epoch are done at reports: evenly spread, the end included.
 
     >>> sorted(report_steps(16, 4))
-    [3, 7, 11, 15]
+    [4, 8, 12, 16]
     """
     reports = min(reports, steps_per_epoch)
-    return {steps_per_epoch * (i + 1) // reports - 1 for i in range(reports)}
-
-
-def batches(
-    dataset: TensorDataset, batch_size: int, order: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield full minibatches in an order drawn from ``order``; the remainder is dropped."""
-    inputs, targets = dataset.tensors
-    permutation = torch.randperm(len(inputs), generator=order)
-    for start in range(0, len(inputs) - batch_size + 1, batch_size):
-        chosen = permutation[start : start + batch_size]
-        yield inputs[chosen], targets[chosen]
-
-
-@torch.no_grad()
-def evaluate(
-    workload: Workload, model: nn.Module, dataset: TensorDataset, split: str
-) -> Mapping[str, float]:
-    """Return the workload's metrics on a split, named ``<split>_<metric>``."""
-    inputs, targets = dataset.tensors
-    model.eval()
-    outputs = model(inputs)
-    model.train()
-    return {f"{split}_{name}": v for name, v in workload.metrics(outputs, targets).items()}
+    return {steps_per_epoch * (i + 1) // reports for i in range(reports)}

@@ -1,0 +1,108 @@
+"""The table of workloads, and how others find their way into it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from gap_tune.errors import InvalidValueError, UnsupportedError
+from gap_tune.workloads.base import Workload
+from gap_tune.workloads.characters import Characters
+from gap_tune.workloads.cifar import CIFAR10, CIFAR100
+from gap_tune.workloads.digits import DigitsCNN, DigitsMLP, DigitsResNet
+from gap_tune.workloads.language import Language
+from gap_tune.workloads.logistic import Logistic
+from gap_tune.workloads.quadratic import Quadratic
+from gap_tune.workloads.vit import ViT
+
+ENTRY_POINTS = "gap_tune.workloads"
+_METHODS = ("model", "data", "loss", "metrics")
+
+WORKLOADS: dict[str, type[Workload]] = {
+    workload.name: workload
+    for workload in (
+        Quadratic,
+        Logistic,
+        DigitsMLP,
+        DigitsCNN,
+        DigitsResNet,
+        CIFAR10,
+        CIFAR100,
+        ViT,
+        Language,
+        Characters,
+    )
+}
+
+
+def get_workload(name: str, options: Mapping[str, Any] | None = None) -> Workload:
+    """Return the workload of that name.
+
+    Args:
+        name: A name of the table, that of an entry point of the group "gap_tune.workloads", or
+            "package.module:Class", a class with ``model``, ``data``, ``loss`` and ``metrics``;
+            the rest of ``Workload`` it may have.
+        options: Keyword arguments of its constructor.
+
+    Raises:
+        InvalidValueError: When there is none, or it has no such option.
+        UnsupportedError: When a class lacks a method, or cannot be imported.
+
+    >>> get_workload("digits-resnet", {"label_noise": 0.2}).label_noise
+    0.2
+    """
+    workload = _find(name)
+    known = [p for p in inspect.signature(workload).parameters if p not in ("args", "kwargs")]
+    unknown = sorted(set(options or {}) - set(known))
+    if unknown:
+        raise InvalidValueError(f"options of {name} must be among {known}, but got {unknown}.")
+    return workload(**(options or {}))
+
+
+def _find(name: str) -> type[Workload]:
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    if ":" in name:
+        return _complete(name, _imported(name))
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        return _complete(name, _imported(point.value))
+    raise InvalidValueError(
+        f"workload must be one of {sorted(WORKLOADS)}, an entry point of the group "
+        f'"{ENTRY_POINTS}" or "package.module:Class", but got {name!r}.'
+    )
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    # A study may run in a folder whose modules Python finds only when started by `python -m`.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnsupportedError(
+            f'workload "{path}" must name a class that can be imported, but got: {error}.'
+        ) from None
+
+
+def _complete(name: str, found: Any) -> type[Workload]:
+    """Return a user's class as a ``Workload``, with the defaults of whatever it does not say."""
+    missing = [method for method in _METHODS if not _defines(found, method)]
+    if not inspect.isclass(found) or missing:
+        raise UnsupportedError(
+            f"workload {name!r} must be a class with {', '.join(_METHODS)}, "
+            f"but got one without {', '.join(missing) or 'being a class'}."
+        )
+    if issubclass(found, Workload):
+        return found
+    return type(found.__name__, (found, Workload), {"name": name})
+
+
+def _defines(found: Any, method: str) -> bool:
+    defined = getattr(found, method, None)
+    return callable(defined) and not getattr(defined, "__isabstractmethod__", False)
