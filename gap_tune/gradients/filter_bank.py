@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gap_tune.errors import StateError
-from gap_tune.gradients.whitening import Whitening
+from gap_tune.gradients.whitening import Whitening, wide_dtype
 
 # Layout of the vector of counters, next to the sums.
 WEIGHT, VALIDATION_WEIGHT, STEPS = range(3)
@@ -51,7 +51,7 @@ class FilterBank:
         self._lags = lags
         self._whitening = whitening
         count = self._count = len(candidates)
-        judges = 1 if whitening is None else len(whitening.tensors()["mass"])
+        judges = 1 if whitening is None else len(whitening)
         wide = wide_dtype(device)
         # Filters and history share one matrix, so that one product scores them all. The history
         # has a spare row, which the next gradient is written to; the row becomes the newest one
@@ -138,11 +138,16 @@ class FilterBank:
         # One judge is a matrix-vector product, which runs at memory speed.
         return torch.mv(rows, judge[0]).unsqueeze(0) if len(judge) == 1 else judge @ rows.T
 
-    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (sums per judge, validation sums per judge, counters), the tensors themselves.
+    def read(self) -> tuple[list[list[float]], list[list[float]], list[float]]:
+        """Return (sums per judge, validation sums per judge, counters); waits for the device once.
 
         Counters are the weight, the validation weight and the steps observed.
         """
+        sums, validation, counters = (part.tolist() for part in on_host(self.totals()))
+        return sums, validation, counters
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what ``read`` does as the tensors themselves, without waiting."""
         return self._sums, self._validation, self._counters
 
     def reset_sums(self) -> None:
@@ -156,23 +161,13 @@ class FilterBank:
         tensors = {name: tensor.clone() for name, tensor in self._tensors().items()}
         return {**tensors, "seen": torch.tensor(self.seen)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy in what ``state_dict`` returned, converting dtype and device.
 
         Raises:
             StateError: When a tensor is missing or has another shape; nothing is changed then.
         """
-        tensors = self._tensors()
-        for name, tensor in tensors.items():
-            saved = state.get(name)
-            shape = tuple(saved.shape) if isinstance(saved, Tensor) else None
-            if shape != tuple(tensor.shape):
-                raise StateError(
-                    f"the saved filter bank must hold {name!r} of shape {tuple(tensor.shape)}, "
-                    f"but got {shape}."
-                )
-        for name, tensor in tensors.items():
-            tensor.copy_(state[name])
+        copy_checked(state, self._tensors())
         self.seen = int(state["seen"])
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -186,6 +181,26 @@ class FilterBank:
         return own if self._whitening is None else {**own, **self._whitening.tensors()}
 
 
-def wide_dtype(device: torch.device) -> torch.dtype:
-    """Return the dtype of sums: float64 where the device has it; with decay 1 they only grow."""
-    return torch.float32 if device.type == "mps" else torch.float64
+def copy_checked(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Copy saved tensors into those of the same names, converting dtype and device.
+
+    Raises:
+        StateError: When a tensor is missing or has another shape; nothing is changed then.
+    """
+    for name, tensor in tensors.items():
+        saved = state.get(name)
+        shape = tuple(saved.shape) if isinstance(saved, Tensor) else None
+        if shape != tuple(tensor.shape):
+            raise StateError(
+                f"the saved filter bank must hold {name!r} of shape {tuple(tensor.shape)}, "
+                f"but got {shape}."
+            )
+    for name, tensor in tensors.items():
+        tensor.copy_(state[name])
+
+
+def on_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors to the host in one transfer."""
+    packed = torch.cat([t.reshape(-1) for t in tensors]).cpu()
+    pieces = packed.split([t.numel() for t in tensors])
+    return [piece.view(t.shape) for piece, t in zip(pieces, tensors, strict=True)]

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 from gap_tune.errors import StateError, check_count, check_range
-from gap_tune.gradients.filter_bank import FilterBank, wide_dtype
+from gap_tune.gradients.filter_bank import FilterBank, on_host
+from gap_tune.gradients.host_bank import HostFilterBank
 from gap_tune.gradients.reading import GradientReader
 from gap_tune.gradients.reduce import read_counters, sum_over_ranks
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
@@ -19,9 +20,12 @@ from gap_tune.gradients.statistics import (
     AlignmentStatistics,
     check_candidates,
 )
-from gap_tune.gradients.whitening import Whitening
+from gap_tune.gradients.whitening import HostWhitening, Whitening
 
-_VERSION = 1
+_VERSION = 2
+# Gradients that wait for the bank, at most, and coordinates in all of them. Right after a step
+# the caches hold weights: a first pass through the bank is slow, those that follow it are fast.
+_WAITING, _WAITING_COORDINATES = 16, 16 * DEFAULT_SAMPLE
 
 
 class GradientObserver:
@@ -69,11 +73,13 @@ class GradientObserver:
         self._calls = 0
         self._group = process_group
         self._reader = reader = GradientReader(parameters, sample)
-        costs = None
+        on_cpu = reader.device.type == "cpu"
+        costs: Any = None
         if self.betas2 is not None:
-            eps = check_range("eps", eps, 0.0, 1.0)
-            costs = Whitening(self.betas2, reader.weights, eps, wide=wide_dtype(reader.device))
-        self._bank = FilterBank(
+            costs = (HostWhitening if on_cpu else Whitening)(
+                self.betas2, reader.weights, check_range("eps", eps, 0.0, 1.0)
+            )
+        self._bank = (HostFilterBank if on_cpu else FilterBank)(
             self.candidates,
             reader.size,
             self._lags,
@@ -82,6 +88,9 @@ class GradientObserver:
             dtype=reader.dtype,
             whitening=costs,
         )
+        self._pending: list[tuple[Tensor, Tensor | None, bool]] = []
+        self._rows: list[Tensor] = []
+        self._block = min(_WAITING, max(1, _WAITING_COORDINATES // reader.size))
 
     @torch.no_grad()
     def observe(self, *, grad_scale: Tensor | None = None, found_inf: Tensor | None = None) -> None:
@@ -93,9 +102,19 @@ class GradientObserver:
         """
         self._calls += 1
         usable = None if found_inf is None else (found_inf == 0).to(self._reader.device)
-        self._bank.observe(
-            self._reader.read(grad_scale), usable=usable, score=self._calls % self._every == 0
-        )
+        place = len(self._pending)
+        if place == len(self._rows):
+            self._rows.append(self._reader.empty())
+        row = self._reader.read(self._rows[place], grad_scale)
+        self._pending.append((row, usable, self._calls % self._every == 0))
+        if place + 1 == self._block:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Let the bank observe the gradients that wait for it, in their order."""
+        for gradient, usable, score in self._pending:
+            self._bank.observe(gradient, usable=usable, score=score)
+        self._pending.clear()
 
     @torch.no_grad()
     def observe_validation(self) -> None:
@@ -104,7 +123,8 @@ class GradientObserver:
         Call it after ``backward()`` on a held-out batch and before ``zero_grad()``; those
         gradients must not be applied (Section 4 of arXiv 2512.06370).
         """
-        self._bank.observe_validation(self._reader.read())
+        self._take_in()
+        self._bank.observe_validation(self._reader.read(self._reader.empty()))
 
     def statistics(self) -> AlignmentStatistics:
         """Return the statistics of all steps so far; waits for the device once.
@@ -115,22 +135,25 @@ class GradientObserver:
 
     def statistics_by_beta2(self) -> list[AlignmentStatistics]:
         """Return one statistics per beta2 of ``whitening``; a list of one where there is none."""
-        totals = self._bank.totals()
-        sizes = torch.tensor([self._reader.size])
+        self._take_in()
+        sampled = self._reader.size
         if self._group is not None or (self._reader.sharded and dist.is_initialized()):
-            *totals, sizes = sum_over_ranks(*totals, sizes, self._group)  # type: ignore[assignment]
-        sums, validation, counters = (part.tolist() for part in _on_host(totals))
+            sizes = torch.tensor([sampled])
+            totals = sum_over_ranks(*self._bank.totals(), sizes, self._group)
+            sums, validation, counters, (sampled,) = (part.tolist() for part in on_host(totals))
+        else:
+            sums, validation, counters = self._bank.read()
         count = len(self.candidates)
         return [
-            AlignmentStatistics(
+            AlignmentStatistics.trusted(
                 candidates=self.candidates,
                 alignment=tuple(row[:count]),
                 validation_alignment=tuple(validated),
                 autocorrelation=tuple(row[count:-1]),
                 whitening=None if self.betas2 is None else row[-1],
                 dimension=self._reader.dimension,
-                sampled=int(sizes[0]),
-                **read_counters(counters, self._bank.seen),  # type: ignore[arg-type]
+                sampled=int(sampled),
+                **read_counters(counters, self._bank.seen),
             )
             for row, validated in zip(sums, validation, strict=True)
         ]
@@ -140,10 +163,12 @@ class GradientObserver:
 
         With ``decay=1`` the statistics before and after a reset merge to those of the whole.
         """
+        self._take_in()
         self._bank.reset_sums()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that continuing needs, as tensors and plain values."""
+        self._take_in()
         return {
             "version": _VERSION,
             "shape": self._shape(),
@@ -160,6 +185,7 @@ class GradientObserver:
         """
         self.check_state(state)
         self._bank.load_state_dict(state["bank"])
+        self._pending.clear()
         self._calls = state["calls"]
 
     def check_state(self, state: Mapping[str, Any]) -> None:
@@ -182,10 +208,3 @@ class GradientObserver:
             "dimension": self._reader.dimension,
             "sampled": self._reader.size,
         }
-
-
-def _on_host(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Copy tensors to the host in one transfer."""
-    packed = torch.cat([t.reshape(-1) for t in tensors]).cpu()
-    pieces = packed.split([t.numel() for t in tensors])
-    return [piece.view(t.shape) for piece, t in zip(pieces, tensors, strict=True)]

@@ -67,10 +67,15 @@ class GradientReader:
         self.size = len(self.weights)
         self._scale = None if bool((self.weights == 1).all()) else self.weights.sqrt()
 
-    def read(self, grad_scale: Tensor | None = None) -> Tensor:
-        """Return the sampled gradient, shape (n,), detached, in ``dtype`` on ``device``.
+    def empty(self) -> Tensor:
+        """Return a vector to read into."""
+        return torch.empty(self.size, device=self.device, dtype=self.dtype)
+
+    def read(self, out: Tensor, grad_scale: Tensor | None = None) -> Tensor:
+        """Return ``out`` with the sampled gradient, shape (n,), in ``dtype`` on ``device``.
 
         Args:
+            out: What ``empty`` returned.
             grad_scale: What the gradients were multiplied by (``torch.amp.GradScaler`` leaves the
                 division to fused optimizers); None when they are as they should be.
         """
@@ -84,14 +89,12 @@ class GradientReader:
             else:
                 piece = self._piece(grad, start, length)
             pieces.append(piece)
-        gradient = torch.cat(pieces)
-        if gradient.dtype != self.dtype:
-            gradient = gradient.to(self.dtype)
+        torch.cat(pieces, out=out)
         if self._scale is not None:
-            gradient = gradient.mul_(self._scale)
+            out.mul_(self._scale)
         if grad_scale is not None:
-            gradient = gradient.div_(grad_scale.to(self.device, self.dtype))
-        return gradient
+            out.div_(grad_scale.to(self.device, self.dtype))
+        return out
 
     def _piece(self, grad: Tensor | None, start: int, length: int) -> Tensor:
         """Return a run of coordinates of any gradient."""

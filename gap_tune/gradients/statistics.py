@@ -102,6 +102,16 @@ class AlignmentStatistics:
             if any(n is not None and not math.isfinite(n) for n in numbers):
                 raise InvalidValueError(f"{name} must be finite, but got {value!r}.")
 
+    @classmethod
+    def trusted(cls, **values: Any) -> AlignmentStatistics:
+        """Return statistics of values that need no check, since gap_tune summed them itself.
+
+        Self-tuning optimizers make them at every step, and the check costs more than the sums.
+        """
+        statistics = cls.__new__(cls)
+        statistics.__dict__.update(values)
+        return statistics
+
     @property
     def power(self) -> float:
         """Sum of ``S[0] = <g_t, g_t>``: gradient power including minibatch noise."""
@@ -125,22 +135,27 @@ class AlignmentStatistics:
         Raises:
             InvalidValueError: When a weight is outside [0, 1].
         """
-        beta = np.asarray(self.candidates)
-        cross = np.asarray(self.alignment)
+        if lag_zero_weight is not None:
+            check_range("lag_zero_weight", lag_zero_weight, 0.0, 1.0)
+        check_range("validation_weight", validation_weight, 0.0, 1.0)
+        return np.asarray(self.gain_values(lag_zero_weight, validation_weight))
+
+    def gain_values(self, lag_zero_weight: float | None, validation_weight: float) -> list[float]:
+        """Return what ``gain`` does as plain numbers, for arguments that were checked before."""
+        weight = max(self.weight, 1e-300)
         if lag_zero_weight is None:
-            alignment = cross
+            values = [cross / weight for cross in self.alignment]
         else:
-            w = check_range("lag_zero_weight", lag_zero_weight, 0.0, 1.0)
-            alignment = w * self.power + beta * cross
-        alignment = alignment / max(self.weight, 1e-300)
-        share = check_range("validation_weight", validation_weight, 0.0, 1.0)
-        if share and self.validation_weight:
-            validation = np.asarray(self.validation_alignment) / self.validation_weight
-            alignment = (1.0 - share) * alignment + share * validation
-        gain: NDArray[np.float64] = np.sqrt(1.0 - beta**2) * alignment
-        if self.whitening:
-            gain = gain / math.sqrt(self.whitening / max(self.weight, 1e-300))
-        return gain
+            zero = lag_zero_weight * self.power
+            pairs = zip(self.candidates, self.alignment, strict=True)
+            values = [(zero + beta * cross) / weight for beta, cross in pairs]
+        if validation_weight and self.validation_weight:
+            share = validation_weight / self.validation_weight
+            pairs = zip(values, self.validation_alignment, strict=True)
+            values = [(1.0 - validation_weight) * a + share * v for a, v in pairs]
+        norm = math.sqrt(self.whitening / weight) if self.whitening else 1.0
+        pairs = zip(self.candidates, values, strict=True)
+        return [math.sqrt(1.0 - beta * beta) * a / norm for beta, a in pairs]
 
     def merge(self, other: AlignmentStatistics) -> AlignmentStatistics:
         """Return the sum of two statistics of the same candidates, lags and dimension.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,18 +21,20 @@ class Whitening:
         betas2: M values of beta2, each in [0, 1).
         weights: How many coordinates each observed one stands for, shape (n,).
         eps: Adam's epsilon, added to ``sqrt(v)``.
-        wide: dtype of the running weight of ``v``.
     """
 
-    def __init__(
-        self, betas2: Sequence[float], weights: Tensor, eps: float, *, wide: torch.dtype
-    ) -> None:
+    def __init__(self, betas2: Sequence[float], weights: Tensor, eps: float) -> None:
         device, dtype = weights.device, weights.dtype
         self._beta2 = torch.tensor(betas2, device=device, dtype=dtype).unsqueeze(1)
-        self._weights, self._root = weights, weights.sqrt()
-        self._eps = eps
+        self._weights = weights
+        # Gradients come times these roots, so v does times the weights, and eps must as well.
+        self._root = weights.sqrt()
+        self._eps = eps * self._root
         self._moment = torch.zeros(len(betas2), len(weights), device=device, dtype=dtype)
-        self._mass = torch.zeros(len(betas2), 1, device=device, dtype=wide)
+        self._mass = torch.zeros(len(betas2), 1, device=device, dtype=wide_dtype(device))
+
+    def __len__(self) -> int:
+        return len(self._moment)
 
     def whiten(self, gradient: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """Take in a gradient; return it divided by the costs, and ``W``.
@@ -45,8 +48,7 @@ class Whitening:
             shape (M,).
         """
         keep = torch.where(finite, self._beta2, 1.0)
-        plain = gradient / self._root
-        torch.addcmul(plain * plain * (1.0 - keep), self._moment, keep, out=self._moment)
+        torch.addcmul(gradient * gradient * (1.0 - keep), self._moment, keep, out=self._moment)
         keep = keep.to(self._mass.dtype)
         self._mass.mul_(keep).add_(1.0 - keep)
         inverse = self._inverse_costs()
@@ -58,8 +60,68 @@ class Whitening:
 
     def _inverse_costs(self) -> Tensor:
         corrected = self._moment / self._mass.clamp_min(1e-30).to(self._moment.dtype)
-        return torch.where(self._moment > 0, 1.0 / (corrected.sqrt() + self._eps), 0.0)
+        return torch.where(self._moment > 0, self._root / (corrected.sqrt() + self._eps), 0.0)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by name."""
         return {"moment": self._moment, "mass": self._mass}
+
+
+class HostWhitening:
+    """``Whitening`` of gradients in host memory: the running weights of ``v`` are plain numbers.
+
+    Args:
+        betas2: As for ``Whitening``.
+        weights: As for ``Whitening``.
+        eps: As for ``Whitening``.
+    """
+
+    def __init__(self, betas2: Sequence[float], weights: Tensor, eps: float) -> None:
+        self._betas2 = betas2
+        self._weights, self._root = weights.unsqueeze(0), weights.sqrt()
+        self._eps = eps * self._root
+        self._moments = [torch.zeros_like(weights) for _ in betas2]
+        self._masses = [0.0] * len(betas2)
+
+    def __len__(self) -> int:
+        return len(self._betas2)
+
+    def whiten(self, gradient: Tensor) -> tuple[list[Tensor], list[float]]:
+        """Take in a finite gradient; return it divided by the costs, and ``W``, for each beta2."""
+        for i, beta2 in enumerate(self._betas2):
+            self._moments[i].mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
+            self._masses[i] = beta2 * self._masses[i] + (1.0 - beta2)
+        inverse = self._inverse_costs()
+        prices = [float(torch.mv(self._weights, each)) for each in inverse]
+        return [each.mul_(gradient) for each in inverse], prices
+
+    def divide(self, gradient: Tensor) -> list[Tensor]:
+        """Return a held-out gradient divided by the present costs, for each beta2."""
+        return [each.mul_(gradient) for each in self._inverse_costs()]
+
+    def _inverse_costs(self) -> list[Tensor]:
+        inverse = []
+        for moment, mass in zip(self._moments, self._masses, strict=True):
+            scale = 1.0 / math.sqrt(max(mass, 1e-30))
+            # Not sqrt(), which wakes torch's thread pool for so few numbers.
+            deviation = moment.rsqrt().reciprocal_()
+            # Where v is 0, the cost becomes infinite and counts for nothing.
+            torch.threshold_(deviation, 0.0, math.inf)
+            inverse.append(self._root / torch.add(self._eps, deviation, alpha=scale))
+        return inverse
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state as ``Whitening`` does, as copies."""
+        mass = torch.tensor(self._masses, dtype=wide_dtype(self._weights.device)).unsqueeze(1)
+        return {"moment": torch.stack(self._moments), "mass": mass}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what ``tensors`` returned."""
+        for mine, saved in zip(self._moments, tensors["moment"], strict=True):
+            mine.copy_(saved)
+        self._masses = tensors["mass"].flatten().tolist()
+
+
+def wide_dtype(device: torch.device) -> torch.dtype:
+    """Return the dtype of sums: float64 where the device has it; with decay 1 they only grow."""
+    return torch.float32 if device.type == "mps" else torch.float64

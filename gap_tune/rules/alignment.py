@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.gradients.statistics import AlignmentStatistics
@@ -68,8 +68,8 @@ class AlignmentRule(MomentumRule):
 
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:
         """Return the candidate with the largest gain, unless a guard says otherwise."""
-        candidates = np.asarray(statistics.candidates)
-        gains = statistics.gain(self.lag_zero_weight, validation_weight=self.validation_weight)
+        candidates = statistics.candidates
+        gains = statistics.gain_values(self.lag_zero_weight, self.validation_weight)
         verdict = (
             guards.warm_up(statistics, momentum, self.warmup_steps)
             or guards.no_alignment(candidates, gains, self.low, self.high)
@@ -82,13 +82,15 @@ class AlignmentRule(MomentumRule):
             previous=momentum,
             reason=reason,
             explanation=explanation,
-            candidates=statistics.candidates,
-            gains=tuple(gains.tolist()),
+            candidates=candidates,
+            gains=tuple(gains),
         )
 
-    def _best(self, candidates: np.ndarray, gains: np.ndarray, momentum: float) -> guards.Verdict:
-        index = int(gains.argmax())
-        best = float(candidates[index])
+    def _best(
+        self, candidates: Sequence[float], gains: Sequence[float], momentum: float
+    ) -> guards.Verdict:
+        index = gains.index(max(gains))
+        best = candidates[index]
         if best == momentum:
             return best, Reason.ALREADY_BEST, f"{best:g} still has the largest gain."
         return best, Reason.BEST_GAIN, f"{best:g} has the largest gain ({gains[index]:.3g})."

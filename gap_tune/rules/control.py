@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from gap_tune.errors import UnsupportedError, check_range
 from gap_tune.theory.momentum import coupling_factor
 
 _HANDLED = "optimizers with 'momentum' (SGD, RMSprop) or 'betas' (Adam, AdamW, Lion) in every group"
+# At every step, for few momenta; NumPy's checks cost more than all else at a step.
+_coupling_factor = lru_cache(maxsize=256)(coupling_factor)
 # Optimizers that divide the averaged gradient by 1 - beta1^t; Lion and NAdam do otherwise.
 _BIAS_CORRECTED = (torch.optim.Adam, torch.optim.AdamW)
 
@@ -200,7 +203,7 @@ class MomentumControl:
         reference = group.get("reference_momentum", beta)
         if not self.couples or beta == reference:
             return 1.0
-        factor = coupling_factor(beta, reference)
+        factor = _coupling_factor(beta, reference)
         return factor if "momentum" in group else factor * (1.0 - reference) / (1.0 - beta)
 
     def _correction(self, i: int, group: dict[str, Any]) -> float:

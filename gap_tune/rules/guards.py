@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
 
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.rules.base import Reason
@@ -23,27 +24,27 @@ def warm_up(statistics: AlignmentStatistics, momentum: float, warmup_steps: int)
 
 
 def no_alignment(
-    candidates: NDArray[np.float64], gains: NDArray[np.float64], low: float, high: float
+    candidates: Sequence[float], gains: Sequence[float], low: float, high: float
 ) -> Verdict | None:
     """Take the lowest allowed candidate when every candidate points uphill.
 
     The factor ``sqrt(1 - beta^2)`` makes the *highest* momentum the least negative one, although
     it is the one that keeps pointing uphill longest; a comparison would choose exactly wrongly.
     """
-    if gains.max() > 0:
+    if max(gains) > 0:
         return None
-    lowest = float(np.clip(candidates[0], low, high))
+    lowest = min(max(candidates[0], low), high)
     return (
         lowest,
         Reason.NO_ALIGNMENT,
-        f"No candidate aligns with the gradients (best gain {gains.max():.3g}), "
+        f"No candidate aligns with the gradients (best gain {max(gains):.3g}), "
         f"so the lowest, {lowest:g}, is taken.",
     )
 
 
 def hysteresis(
-    candidates: NDArray[np.float64],
-    gains: NDArray[np.float64],
+    candidates: Sequence[float],
+    gains: Sequence[float],
     momentum: float,
     margin: float,
 ) -> Verdict | None:
@@ -51,7 +52,7 @@ def hysteresis(
     if margin == 0.0:
         return None
     present = float(np.interp(momentum, candidates, gains))
-    best = float(gains.max())
+    best = max(gains)
     if best > present + margin * abs(present):
         return None
     return (

@@ -42,14 +42,14 @@ def main() -> None:
 def show(rows: list[Row]) -> None:
     print(
         f"{'step time over torch':<36}{'model':<13}{'torch is':<10}{'device':<7}"
-        f"{'torch ms':>9}{'ours ms':>9}{'ratio':>7}{'bar':>6}{'bound':>7}"
+        f"{'torch ms':>9}{'ours ms':>9}{'ratio':>7}{'mean':>7}{'bar':>6}{'bound':>7}"
     )
     for row in rows:
         bound = f"{row.bound:7.2f}" if row.bound else f"{'-':>7}"
         verdict = "" if row.ratio <= row.bar else "  over"
         print(
             f"{row.what:<36}{row.model:<13}{row.implementation:<10}{row.device:<7}"
-            f"{row.torch_ms:9.2f}{row.ours_ms:9.2f}{row.ratio:7.3f}{row.bar:6.2f}{bound}{verdict}"
+            f"{row.torch_ms:9.2f}{row.ours_ms:9.2f}{row.ratio:7.3f}{row.mean_ratio:7.3f}{row.bar:6.2f}{bound}{verdict}"
         )
 
 

@@ -15,6 +15,7 @@ from gap_tune.optim import SGD, AdamW, SwitchSGD
 from tests.benchmarks.shapes import MODELS, Shapes
 
 Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
+_WARM_UP = 3
 CANDIDATES = tuple(i / 17 for i in range(1, 17))
 
 
@@ -29,6 +30,7 @@ class Row:
     torch_ms: float
     ours_ms: float
     ratio: float
+    mean_ratio: float
     bar: float
     bound: float | None = None
 
@@ -98,30 +100,46 @@ def measure(device: torch.device, seconds: float) -> list[Row]:
                     make(_parameters(shapes(), device), **{implementation: True})
                     for make in (case.baseline, case.ours)
                 ]
-                torch_ms, ours_ms = interleaved(pair, device, seconds)
+                theirs, ours = interleaved(pair, device, seconds)
+                medians = [1e3 * statistics.median(spent) for spent in (theirs, ours)]
+                means = [statistics.fmean(spent) for spent in (theirs, ours)]
                 bar = case.gpu if device.type == "cuda" else case.cpu[model]
-                row = (case.what, model, implementation, device.type, torch_ms, ours_ms)
-                rows.append(Row(*row, ours_ms / torch_ms, bar, case.bound))
+                row = (case.what, model, implementation, device.type, *medians)
+                ratios = medians[1] / medians[0], means[1] / means[0]
+                rows.append(Row(*row, *ratios, bar, case.bound))
                 del pair
     return rows
 
 
 def interleaved(
     pair: list[torch.optim.Optimizer], device: torch.device, seconds: float
-) -> tuple[float, ...]:
-    """Return the median milliseconds of each optimizer's step, taken in turns."""
-    for optimizer in pair * 3:
-        optimizer.step()
+) -> list[list[float]]:
+    """Return the seconds of each optimizer's steps, taken in turns, with new gradients each."""
+    # Both were made from the same seed.
+    gradients = [p.grad for p in _held(pair[0])]
     times: list[list[float]] = [[] for _ in pair]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 15:
+    end = float("inf")
+    while len(times[0]) < _WARM_UP + 15 or time.perf_counter() < end:
+        if len(times[0]) == _WARM_UP:
+            end = time.perf_counter() + seconds
         for optimizer, spent in zip(pair, times, strict=True):
+            _renew(optimizer, gradients)
             _wait(device)
             start = time.perf_counter()
             optimizer.step()
             _wait(device)
             spent.append(time.perf_counter() - start)
-    return tuple(1e3 * statistics.median(spent) for spent in times)
+    return [spent[_WARM_UP:] for spent in times]
+
+
+def _held(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _renew(optimizer: torch.optim.Optimizer, gradients: list[Any]) -> None:
+    """Give every parameter a new gradient tensor, as ``backward`` does after ``zero_grad``."""
+    optimizer.zero_grad()
+    torch.autograd.backward(_held(optimizer), gradients)
 
 
 def as_dicts(rows: list[Row]) -> list[dict[str, Any]]:

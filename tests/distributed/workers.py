@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -83,4 +84,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo", rank=rank, world_size=2)
     result = {"ddp": ddp, "fsdp": fsdp}[task](rank)
     (folder / f"{rank}.json").write_text(json.dumps(result))
+    # In this order: threads of DDP or gloo that outlive their process group abort the process.
+    gc.collect()
+    dist.barrier()
     dist.destroy_process_group()

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from gap_tune import AlignmentRule, AlignmentStatistics, GradientMonitor
 from gap_tune.errors import UnsupportedError
+from gap_tune.gradients.observer import GradientObserver
 from gap_tune.gradients.reading import GradientReader
 from gap_tune.optim import SGD, Adam
+from tests.benchmarks.memory import held_bytes
 from tests.gradients import oracle
+from tests.gradients.device_bank import on_device_bank
 
 CANDIDATES = (0.5, 0.9)
 
@@ -321,8 +324,11 @@ def test_a_copied_optimizer_goes_its_own_way(copy_of: Callable[[Any], Any]) -> N
     assert torch.equal(weight.detach(), torch.ones(5))
 
 
-def test_observing_never_reads_the_device_between_decisions() -> None:
-    """On CUDA a read waits; here every read of a value is caught where it happens."""
+@pytest.mark.parametrize("whitening", [None, (0.9, 0.999)])
+def test_observing_never_reads_the_device_between_decisions(
+    whitening: tuple[float, ...] | None,
+) -> None:
+    """On a GPU a read waits; here every read of a value is caught where it happens."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class NoReads(TorchDispatchMode):
@@ -334,29 +340,35 @@ def test_observing_never_reads_the_device_between_decisions() -> None:
             return func(*args, **(kwargs or {}))
 
     parameter = torch.nn.Parameter(torch.zeros(50))
-    for optimizer in (
-        monitored([parameter])[0],
-        SGD([parameter], lr=0.1, momentum=0.9, foreach=True, update_every=100),
-        Adam([parameter], foreach=True, update_every=100),
-    ):
-        for _ in range(3):
-            parameter.grad = torch.randn(50)
-            if isinstance(optimizer, Adam):
-                # torch's own Adam reads its step counts from the host; ours must read nothing.
-                with NoReads():
-                    optimizer._tune()
-            else:
-                with NoReads():
-                    optimizer.step()
+    observer = on_device_bank([parameter], whitening=whitening)
+    for _ in range(40):
+        parameter.grad = torch.randn(50)
+        with NoReads():
+            observer.observe(found_inf=torch.zeros(()))
+    with pytest.raises(AssertionError, match="reads a value"), NoReads():
+        float(parameter.grad.sum())  # type: ignore[union-attr]
+    assert observer.statistics().steps == 40
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_observing_never_waits_for_a_gpu() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(50, device="cuda"))
+    observer = GradientObserver([parameter], whitening=(0.999,))
+    parameter.grad = torch.ones(50, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(40):
+            observer.observe()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert observer.statistics().steps == 40
 
 
 def test_extra_memory_is_bounded_at_any_model_size() -> None:
-    from gap_tune.gradients.observer import GradientObserver
-
-    parameters = [torch.nn.Parameter(torch.empty(4_000_000)) for _ in range(5)]
+    parameters = [torch.nn.Parameter(torch.zeros(4_000_000)) for _ in range(5)]
     candidates = tuple(i / 17 for i in range(16))
     for options in ({}, {"whitening": (0.999,)}):
         observer = GradientObserver(parameters, candidates=candidates, **options)
-        held = [*observer._bank._tensors().values(), observer._reader.weights]
-        held.append(observer._reader._scale)
-        assert sum(t.numel() * t.element_size() for t in held) <= 2 * 2**20
+        for _ in range(20):
+            observer.observe()
+        assert held_bytes(observer) <= 2 * 2**20
