@@ -18,7 +18,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest
 
-# Kills, lost nodes, full disks: minutes of them.
+# The tests that take longest: killed processes, lost nodes, full disks.
 faults: $(STAMP)
 	$(BIN)/pytest -m slow
 

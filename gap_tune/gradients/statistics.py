@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -97,7 +97,7 @@ class AlignmentStatistics:
                 )
         if not self.autocorrelation:
             raise InvalidValueError("autocorrelation must hold at least lag 0, but got nothing.")
-        for name, value in asdict(self).items():
+        for name, value in vars(self).items():
             numbers = value if isinstance(value, tuple) else (value,)
             if any(n is not None and not math.isfinite(n) for n in numbers):
                 raise InvalidValueError(f"{name} must be finite, but got {value!r}.")

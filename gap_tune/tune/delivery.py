@@ -18,7 +18,9 @@ The only module that touches Ray's unstable surface. It relies on these facts of
    its callback names them in results as ``checkpoint_path``;
 9. ``trial.storage`` names the experiment folder, and everything in the driver's staging folder
    is uploaded there with the experiment's state;
-10. ``ResourceChangingScheduler`` keeps the scheduler that it wraps as ``_base_scheduler``.
+10. ``ResourceChangingScheduler`` keeps the scheduler that it wraps as ``_base_scheduler``;
+11. when a trial starts from a checkpoint, Ray's loggers replace the driver's ``result.json`` and
+    ``progress.csv`` of it, which lie in ``trial.local_path``, by the storage's copy.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs
 from ray.experimental import internal_kv
 from ray.tune import Callback
 from ray.tune.callback import CallbackList
+from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 from ray.tune.utils import flatten_dict
 
 from gap_tune.rules import Decision
@@ -156,10 +160,31 @@ def when_trials_start(tune_controller: Any, call: Callable[[Any], None]) -> bool
     callbacks = getattr(controller, "_callbacks", None)
     if not isinstance(callbacks, CallbackList):
         return False
-    # A new list: the old one may be the user's, who may pass it to another study.
+    # A new list: the old one may be the user's, who may pass it to another study. The first
+    # place: Ray's loggers open their files when a trial starts (fact 11).
     others = [each for each in callbacks._callbacks if not isinstance(each, _TrialStarts)]
-    callbacks._callbacks = [*others, _TrialStarts(call)]
+    callbacks._callbacks = [_TrialStarts(call), *others]
     return True
+
+
+def upload_results(trial: Any) -> None:
+    """Bring the storage's copy of what a trial has reported up to date.
+
+    Without it, what a trial reported since Ray's last upload, by default up to ten seconds ago, is
+    lost from ``result.json`` and ``progress.csv`` when its process dies and it starts again.
+    """
+    storage = trial.storage
+    if storage is None or not trial.checkpoint:
+        return
+    for name in (EXPR_RESULT_FILE, EXPR_PROGRESS_FILE):
+        local = Path(trial.local_path, name)
+        if local.exists():
+            pyarrow.fs.copy_files(
+                str(local),
+                f"{storage.trial_fs_path}/{name}",
+                source_filesystem=pyarrow.fs.LocalFileSystem(),
+                destination_filesystem=storage.storage_filesystem,
+            )
 
 
 def checkpoint_metrics(trial: Any) -> dict[str, Any] | None:

@@ -87,6 +87,8 @@ class GapScheduler(SchedulerWrapper):
         self._siblings = siblings.Siblings(seed_key, momentum) if pool else None
         self._dry_run = dry_run
         self._log = decisions.DecisionLog()
+        # Trials that have reported to this driver.
+        self._reported: set[str] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler; ask to be told when trials start."""
@@ -97,6 +99,7 @@ class GapScheduler(SchedulerWrapper):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""
+        self._reported.add(trial.trial_id)
         failure = self._non_finite(result)
         if failure is not None:
             return self._fail(trial, result, failure)
@@ -173,6 +176,12 @@ class GapScheduler(SchedulerWrapper):
     def _on_trial_start(self, tune_controller: Any, trial: Any) -> None:
         """Send what a trial's process took with it when it died, or missed when it paused."""
         try:
+            # After a restore of the study the storage's copy is the one to go on from.
+            if trial.trial_id in self._reported:
+                delivery.upload_results(trial)
+        except Exception as error:
+            self._complain("reported results may be missing from result.json", trial, error)
+        try:
             result = delivery.checkpoint_metrics(trial) or {}
             asks = keys.asks_for_tuning(trial.config) and keys.STATISTICS in result
             if asks and not self._dry_run:
@@ -206,6 +215,7 @@ class GapScheduler(SchedulerWrapper):
 
     def _forget(self, trial: Any) -> None:
         self._log.flush(trial)
+        self._reported.discard(trial.trial_id)
         if self._siblings is not None:
             self._siblings.forget(trial)
         # Not when it failed: the trial may be tried again, and look for the answer it was sent.

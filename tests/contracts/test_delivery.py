@@ -17,6 +17,10 @@ import pytest
 import ray
 from ray import tune
 from ray.experimental import internal_kv
+from ray.train._internal.session import _TrainingResult
+from ray.train._internal.storage import StorageContext
+from ray.tune.experiment import Trial
+from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, ResourceChangingScheduler
 
 # gap_tune is imported where it is needed: trials import this module, and torch takes seconds.
@@ -148,8 +152,6 @@ def test_fact_1_the_trial_exposes_its_actor_while_a_result_is_processed(outcome:
 
 
 def test_fact_1_a_pending_trial_has_no_actor() -> None:
-    from ray.tune.experiment import Trial
-
     trial = Trial("__fake", stub=True)
     assert trial.temporary_state.ray_actor is None, "a pending trial has an actor"
 
@@ -288,8 +290,26 @@ def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alo
 
 
 def running_trial() -> Any:
-    from ray.tune.experiment import Trial
-
     trial = Trial("__fake", stub=True)
     trial.temporary_state.ray_actor = object()
     return trial
+
+
+def test_fact_11_loggers_go_on_from_the_storages_copy_of_the_results(tmp_path: Path) -> None:
+    from gap_tune.tune import delivery
+
+    trial = Trial("__fake", stub=True, storage=StorageContext(str(tmp_path), "run"), config={})
+    trial.init_local_path()
+    stored = Path(trial.storage.trial_fs_path)
+    stored.mkdir(parents=True)
+    local = Path(trial.local_path, "result.json")
+    local.write_text("old\nnew\n")
+    (stored / "result.json").write_text("old\n")
+    checkpoint = _TrainingResult(tune.Checkpoint.from_directory(str(stored)), {})
+    trial.run_metadata.checkpoint_manager.register_checkpoint(checkpoint)
+    JsonLoggerCallback().log_trial_start(trial)
+    assert local.read_text() == "old\n", "Ray keeps the driver's results: upload_results can go"
+    local.write_text("old\nnew\n")
+    delivery.upload_results(trial)
+    JsonLoggerCallback().log_trial_start(trial)
+    assert local.read_text() == "old\nnew\n", "results since the last upload are lost"

@@ -22,6 +22,7 @@ def lines(folder: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in folder.glob("*/result.json"))
 
 
+@pytest.mark.slow
 def test_a_killed_driver_resumes_and_finishes_every_trial(ray_address: str, tmp_path: Path) -> None:
     environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "0.5"}
     command = [sys.executable, "-m", "tests.faults.driver", ray_address, str(tmp_path)]
@@ -61,6 +62,7 @@ def test_a_killed_driver_resumes_and_finishes_every_trial(ray_address: str, tmp_
     assert len(same) > 0, "every trial started over"
 
 
+@pytest.mark.slow
 def test_bug_a_driver_killed_before_the_searcher_was_saved_must_not_repeat_trials(
     ray_address: str, tmp_path: Path
 ) -> None:

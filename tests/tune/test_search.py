@@ -224,6 +224,7 @@ def test_a_concurrency_limiter_and_a_repeater_may_be_around_and_inside() -> None
     assert GapSearch(ConcurrencyLimiter(OptunaSearch(), 3)).searcher.max_concurrent == 3
 
 
+@pytest.mark.slow
 def test_a_real_study_seeds_from_its_own_trials_and_optuna_knows_what_it_asked(
     ray_address: str, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def outcome(
     return grid[0].metrics_dataframe.to_dict("records"), noted  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_both_workers_train_with_the_momentum_that_the_scheduler_chose(outcome: Any) -> None:
     _, noted = outcome
     for rank in noted:
@@ -101,6 +102,7 @@ def test_both_workers_train_with_the_momentum_that_the_scheduler_chose(outcome: 
     assert [n["weights"] for n in noted[0]] == [n["weights"] for n in noted[1]]
 
 
+@pytest.mark.slow
 def test_rank_0s_report_reaches_tune_once(outcome: Any) -> None:
     rows, _ = outcome
     assert [r["gap/momentum"] for r in rows] == list(Cycle.momenta[:REPORTS])

@@ -87,6 +87,7 @@ def rows(grid: tune.ResultGrid, trial: str) -> list[dict[str, Any]]:
     return result.metrics_dataframe.to_dict("records")  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_each_step_uses_the_momentum_that_was_decided_on_the_last_result(
     grid: tune.ResultGrid,
 ) -> None:
@@ -98,6 +99,7 @@ def test_each_step_uses_the_momentum_that_was_decided_on_the_last_result(
     assert [r["gap/steps"] for r in reports] == [5 * (i + 1) for i in range(STEPS)]
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on_as_if_nothing_had_happened(grid: tune.ResultGrid) -> None:
     whole, killed = rows(grid, "scheduler"), rows(grid, "killed")
     assert len({r["process"] for r in killed}) == 2
@@ -105,6 +107,7 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(grid: tune.ResultGrid
         assert [r[name] for r in killed] == [r[name] for r in whole], name
 
 
+@pytest.mark.slow
 def test_an_actor_that_is_reused_starts_the_next_trial_afresh(grid: tune.ResultGrid) -> None:
     baseline = rows(grid, "fixed")
     assert {r["used"] for r in baseline} == {0.7}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from ray import tune
 
 from gap_tune.workloads.local import run
 from gap_tune.workloads.loop import train
 
 
+@pytest.mark.slow
 def test_a_killed_trial_ends_as_one_in_this_process_that_was_not(
     ray_address: str, tmp_path: Path
 ) -> None:
