@@ -295,7 +295,9 @@ def running_trial() -> Any:
     return trial
 
 
-def test_fact_11_loggers_go_on_from_the_storages_copy_of_the_results(tmp_path: Path) -> None:
+def test_fact_11_loggers_go_on_from_the_storages_copy_of_the_results(
+    ray_address: str, tmp_path: Path
+) -> None:
     from gap_tune.tune import delivery
 
     trial = Trial("__fake", stub=True, storage=StorageContext(str(tmp_path), "run"), config={})
