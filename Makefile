@@ -20,7 +20,7 @@ test: $(STAMP)
 
 # The tests that take longest: killed processes, lost nodes, full disks.
 faults: $(STAMP)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --timeout 900
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
