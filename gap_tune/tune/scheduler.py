@@ -93,7 +93,13 @@ class GapScheduler(SchedulerWrapper):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler; ask to be told when trials start."""
         resend = partial(self._on_trial_start, tune_controller)
-        if not delivery.when_trials_start(tune_controller, resend):
+        # Ray's private attributes may be others tomorrow; that must cost a decision, not the study.
+        try:
+            asked = delivery.when_trials_start(tune_controller, resend)
+        except Exception as error:
+            logger.debug("cannot ask to be told when trials start", exc_info=error)
+            asked = False
+        if not asked:
             self._complain("trials that restart miss one decision: Ray does not say when they do")
         super().on_trial_add(tune_controller, trial)
 
@@ -108,6 +114,11 @@ class GapScheduler(SchedulerWrapper):
         if action == TrialScheduler.CONTINUE and not result.get("done"):
             self._answer(tune_controller, trial, result)
         return action
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Forward to the wrapped scheduler, and clear up."""
+        self._forget(trial)
+        super().on_trial_remove(tune_controller, trial)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Forward to the wrapped scheduler, and clear up."""

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -399,6 +400,16 @@ def test_a_trial_that_was_paused_is_sent_its_momentum_when_it_goes_on(
     s.report(trial, training_iteration=5)
     assert delivery.take(trial.trial_id) is None
     assert restart(s, trial, training_iteration=5) is not None
+
+
+def test_a_ray_that_hides_its_callbacks_costs_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    callbacks = CallbackList([])
+    del callbacks._callbacks
+    trial = Trial("__fake", stub=True)
+    GapScheduler().on_trial_add(SimpleNamespace(_callbacks=callbacks), trial)
+    assert "miss one decision" in caplog.text
 
 
 def test_garbage_in_a_checkpoints_result_does_not_end_the_study(
