@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -98,25 +98,37 @@ class TunedTrial:
     def _each_decision(self) -> Iterator[DecisionRun]:
         for before, after in self._decided():
             step = int(before[keys.STEPS])
+            told = after if _decides_itself(after) else before
             yield DecisionRun(
                 first_step=step,
                 last_step=step,
                 epoch=float(before.get("epoch", np.nan)),
                 previous=float(before[keys.MOMENTUM]),
                 momentum=float(after[keys.MOMENTUM]),
-                reason=str(after.get(keys.REASON, "")),
-                explanation=str(after.get(keys.DECISION, "")),
+                reason=_text(told.get(keys.REASON)),
+                explanation=_text(told.get(keys.DECISION)),
             )
 
     def _decided(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Yield the reports before and after each decision.
 
-        A decision answers one report and shows in the next, whose sequence number is higher.
+        The scheduler's decision on a report shows in it, and its effect in the next one; what a
+        trial decides itself shows when the number of changes has grown.
         """
         reports = self.rows.to_dict("records")
         for before, after in pairwise(reports):
-            if after[keys.SEQ] > before[keys.SEQ]:
+            grown = after[keys.SEQ] > before[keys.SEQ]
+            if grown if _decides_itself(after) else _text(before.get(keys.REASON)):
                 yield before, after
+
+
+def _decides_itself(report: Mapping[str, Any]) -> bool:
+    return bool(report.get(keys.MODE) == keys.MODE_TRIAL)
+
+
+def _text(value: Any) -> str:
+    """Return a report's text; nothing for what an empty field of a table became."""
+    return value if isinstance(value, str) else ""
 
 
 def tuned_trials(records: Records) -> list[TunedTrial]:

@@ -4,12 +4,16 @@ from gap_tune.rules.alignment import AlignmentRule
 from gap_tune.rules.base import Decision, MomentumRule, Reason
 from gap_tune.rules.fixed import FixedMomentum
 from gap_tune.rules.schedule import MomentumSchedule
+from gap_tune.rules.yellowfin import MomentumAndRate, YellowFinMeasurements, single_step
 
 __all__ = [
     "AlignmentRule",
     "Decision",
     "FixedMomentum",
+    "MomentumAndRate",
     "MomentumRule",
     "MomentumSchedule",
     "Reason",
+    "YellowFinMeasurements",
+    "single_step",
 ]

@@ -19,7 +19,8 @@ class RecordedDecision:
     Attributes:
         trial: The trial's id.
         step: Optimizer steps that the trial had observed when it was decided; None when unknown.
-        seq: Number of the decision within its trial, from 1; None when unknown.
+        seq: One more than the number of changes before it, in a trial that decides itself the
+            number of changes with it; None when unknown.
         old: Momentum before; None when unknown.
         new: Momentum decided on; None when none was.
         candidates: Momentum values that were compared; empty where none were.
@@ -57,10 +58,8 @@ class RecordedDecision:
 def read_decisions(path: str | Path) -> list[RecordedDecision]:
     """Return the decisions of a study in the order in which they were written.
 
-    A decision that was made again, because its trial had to go back to a checkpoint, counts once:
-    the last of each trial and ``seq`` is kept. Where nothing was sent to the trial (a dry run, an
-    error) ``seq`` stays where it is, and the step tells decisions apart. Lines that are cut off
-    or no decisions are left out.
+    Where a trial had to go back to a checkpoint, what it had decided since then counts no more.
+    Lines that are cut off or no decisions are left out.
 
     Args:
         path: ``decisions.jsonl``, or the experiment folder that holds it.
@@ -74,16 +73,26 @@ def read_decisions(path: str | Path) -> list[RecordedDecision]:
         raise InvalidValueError(
             f"path must be {DECISIONS_FILE} or a folder that holds it, but got {str(path)!r}."
         )
-    latest: dict[tuple[object, ...], RecordedDecision] = {}
+    kept: dict[str, list[tuple[int, RecordedDecision]]] = {}
     # A half line may end within a character.
     with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
+        for place, line in enumerate(lines):
             decision = _parse(line)
             if decision is not None:
-                key = (decision.trial, decision.seq, None if decision.made else decision.step)
-                latest.pop(key, None)
-                latest[key] = decision
-    return list(latest.values())
+                own = kept.setdefault(decision.trial, [])
+                while own and _is_void(own[-1][1], decision):
+                    own.pop()
+                own.append((place, decision))
+    placed = sorted((pair for own in kept.values() for pair in own), key=lambda pair: pair[0])
+    return [decision for _, decision in placed]
+
+
+def _is_void(before: RecordedDecision, now: RecordedDecision) -> bool:
+    """Tell whether a trial has gone back behind a decision of its: steps only ever grow."""
+    if before.step is None or now.step is None:
+        return False
+    # A trial may report twice without a step; what changed between the two is another decision.
+    return (before.step, before.seq or 0) >= (now.step, now.seq or 0)
 
 
 _NAMES = tuple(field.name for field in fields(RecordedDecision))

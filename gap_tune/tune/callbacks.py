@@ -41,14 +41,14 @@ def contained(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class ProgressTable(Callback):
-    """Shows arm, trial, epoch, loss, accuracy, momentum and decisions of running trials.
+    """Shows arm, trial, epoch, loss, accuracy, momentum and its changes of running trials.
 
     In a terminal it is one table, redrawn in place and cut to the terminal's height: running
     trials first, then failed, then the latest finished. Elsewhere (a file, a pipe) it prints one
     line per finished trial and one now and then for what runs.
 
     Args:
-        total: Number of trials that the study will run.
+        total: Number of trials that the study will run; None where nobody knows yet.
         epoch: Result key of the epoch.
         loss: Result key of the loss.
         accuracy: Result key of the accuracy.
@@ -57,7 +57,7 @@ class ProgressTable(Callback):
 
     def __init__(
         self,
-        total: int,
+        total: int | None,
         *,
         epoch: str = "epoch",
         loss: str = "validation_loss",
@@ -123,14 +123,18 @@ class ProgressTable(Callback):
         if trial.trial_id not in self._ended:
             self._ended.append(trial.trial_id)
         if not self._live:
-            self._line(trial, f"{how} ({len(self._ended)} of {self._total})")
+            self._line(trial, f"{how} ({len(self._ended)}{self._of_total})")
+
+    @property
+    def _of_total(self) -> str:
+        return "" if self._total is None else f" of {self._total}"
 
     def _line(self, trial: Any, state: str) -> None:
-        arm, seed, epoch, loss, accuracy, momentum, decisions = self._cells(trial)
+        arm, seed, epoch, loss, accuracy, momentum, changes = self._cells(trial)
         console = self._console or Console()
         console.print(
             f"{arm} {seed}: {state}, epoch {epoch}, loss {loss}, accuracy {accuracy}, "
-            f"momentum {momentum}, {decisions} decisions",
+            f"momentum {momentum}, {changes} changes",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -139,7 +143,7 @@ class ProgressTable(Callback):
     def _table(self, trials: Sequence[Any]) -> Table:
         counts = {status: sum(t.status == status for t in trials) for status in _ORDER}
         table = Table(
-            title=f"{counts[_TERMINATED]} of {self._total} trials finished, "
+            title=f"{counts[_TERMINATED]}{self._of_total} trials finished, "
             f"{counts[_RUNNING]} running, {counts[_ERROR]} failed",
             title_justify="left",
             # Frames would take the columns that headings need in 80.
@@ -149,7 +153,7 @@ class ProgressTable(Callback):
         )
         for name in ("arm", "trial"):
             table.add_column(name, overflow="ellipsis", no_wrap=True)
-        for name in ("epoch", "loss", "accuracy", "momentum", "decisions"):
+        for name in ("epoch", "loss", "accuracy", "momentum", "changes"):
             table.add_column(name, justify="right", no_wrap=True)
         started = [t for t in trials if t.status in _ORDER]
         age = {trial_id: place for place, trial_id in enumerate(self._ended)}

@@ -20,7 +20,9 @@ The only module that touches Ray's unstable surface. It relies on these facts of
    is uploaded there with the experiment's state;
 10. ``ResourceChangingScheduler`` keeps the scheduler that it wraps as ``_base_scheduler``;
 11. when a trial starts from a checkpoint, Ray's loggers replace the driver's ``result.json`` and
-    ``progress.csv`` of it, which lie in ``trial.local_path``, by the storage's copy.
+    ``progress.csv`` of it, which lie in ``trial.local_path``, by the storage's copy;
+12. callbacks get a result after the scheduler and in their order, and what the first one changes in
+    it is what loggers write and ``trial.last_result`` keeps.
 """
 
 from __future__ import annotations
@@ -132,26 +134,48 @@ def clear(mailbox: str) -> None:
     internal_kv._internal_kv_del(mailbox, namespace=_NAMESPACE)
 
 
-class _TrialStarts(Callback):
-    """Calls a function when a trial's actor has started."""
+class _Watcher(Callback):
+    """Calls functions when a trial's actor has started, and when it has reported."""
 
-    def __init__(self, call: Callable[[Any], None] | None = None) -> None:
-        self._call = call
+    def __init__(
+        self,
+        started: Callable[[Any], None] | None = None,
+        reported: Callable[[Any, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._started, self._reported = started, reported
 
     def __getstate__(self) -> dict[str, Any]:
-        # The call belongs to one controller, which cannot be saved and installs its own anew.
-        return {"_call": None}
+        # The calls belong to one controller, which cannot be saved and installs its own anew.
+        return {"_started": None, "_reported": None}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Pass the trial on."""
-        if self._call is not None:
-            self._call(trial)
+        if self._started is not None:
+            self._started(trial)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Pass trial and result on."""
+        if self._reported is not None:
+            self._reported(trial, result)
 
 
-def when_trials_start(tune_controller: Any, call: Callable[[Any], None]) -> bool:
-    """Have ``call(trial)`` run in the driver when a trial's actor starts, before it trains.
+def watch_trials(
+    tune_controller: Any,
+    *,
+    started: Callable[[Any], None],
+    reported: Callable[[Any, dict[str, Any]], None],
+) -> bool:
+    """Have functions called in the driver as trials go on; calling again replaces them.
 
-    Calling again replaces the call. ``call`` must not raise: that would end the study.
+    Neither may raise: that would end the study.
+
+    Args:
+        tune_controller: What Ray hands a scheduler.
+        started: Is called with a trial when its actor starts, before it trains.
+        reported: Is called with a trial and its result, which it may change, after the scheduler
+            has seen it and before loggers write it.
 
     Returns:
         Whether the controller is one that can be asked.
@@ -161,9 +185,10 @@ def when_trials_start(tune_controller: Any, call: Callable[[Any], None]) -> bool
     if not isinstance(callbacks, CallbackList):
         return False
     # A new list: the old one may be the user's, who may pass it to another study. The first
-    # place: Ray's loggers open their files when a trial starts (fact 11).
-    others = [each for each in callbacks._callbacks if not isinstance(each, _TrialStarts)]
-    callbacks._callbacks = [_TrialStarts(call), *others]
+    # place: Ray's loggers open their files when a trial starts (fact 11), and write what the first
+    # callback has left in a result (fact 12).
+    others = [each for each in callbacks._callbacks if not isinstance(each, _Watcher)]
+    callbacks._callbacks = [_Watcher(started, reported), *others]
     return True
 
 

@@ -9,9 +9,15 @@ from typing import Any
 MOMENTUM = "gap/momentum"
 GAIN = "gap/gain"
 POWER = "gap/power"
+# Who decides, as in the configuration's "mode".
+MODE = "gap/mode"
+# How often decisions have changed momentum.
 SEQ = "gap/seq"
+# Of the scheduler's decision on this result, or of the trial's own latest; else empty.
 DECISION = "gap/decision"
 REASON = "gap/reason"
+# Seconds from the result's arrival at the scheduler until that decision was sent.
+DECISION_S = "gap/decision_s"
 STATISTICS = "gap/statistics"
 # The same for each beta2 of config["gap"]["betas2"]: JSON, str(beta2) -> statistics.
 STATISTICS_BY_BETA2 = "gap/statistics_by_beta2"

@@ -14,11 +14,14 @@ from gap_tune.gradients.monitor import has_closure
 from gap_tune.rules import Decision, MomentumRule, Reason
 from gap_tune.rules.control import MomentumControl, group_momentum, has_momentum
 from gap_tune.theory.families import family_of
+from gap_tune.tune import keys
 from gap_tune.tune.tuning import Tuning
 
 
 class Observed(Tuning):
     """Any optimizer, only observed: a baseline."""
+
+    mode = keys.MODE_FIXED
 
     def __init__(
         self,
@@ -79,6 +82,8 @@ class Observed(Tuning):
 class Controlled(Observed):
     """A plain torch optimizer whose momentum the scheduler sets while the trial reports."""
 
+    mode = keys.MODE_SCHEDULER
+
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
@@ -138,6 +143,8 @@ class Controlled(Observed):
 
 class Deciding(Controlled):
     """A plain torch optimizer whose momentum a rule sets inside the trial."""
+
+    mode = keys.MODE_TRIAL
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 from typing import Any
 
@@ -87,24 +88,33 @@ class GapScheduler(SchedulerWrapper):
         self._siblings = siblings.Siblings(seed_key, momentum) if pool else None
         self._dry_run = dry_run
         self._log = decisions.DecisionLog()
-        # Trials that have reported to this driver.
+        # Trials that have reported to this driver, and the decisions on results in the making.
         self._reported: set[str] = set()
+        self._made: dict[str, Decision] = {}
+        # Seconds that the latest answer took.
+        self._took = 0.0
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Forward to the wrapped scheduler; ask to be told when trials start."""
+        """Forward to the wrapped scheduler; ask to be told when trials start and report."""
         resend = partial(self._on_trial_start, tune_controller)
         # Ray's private attributes may be others tomorrow; that must cost a decision, not the study.
         try:
-            asked = delivery.when_trials_start(tune_controller, resend)
+            watched = delivery.watch_trials(
+                tune_controller, started=resend, reported=self._show_decision
+            )
         except Exception as error:
-            logger.debug("cannot ask to be told when trials start", exc_info=error)
-            asked = False
-        if not asked:
-            self._complain("trials that restart miss one decision: Ray does not say when they do")
+            logger.debug("cannot watch trials", exc_info=error)
+            watched = False
+        if not watched:
+            self._complain(
+                "trials that restart miss one decision, and results do not show decisions: "
+                "Ray does not say when trials start and report"
+            )
         super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""
+        arrived = time.perf_counter()
         self._reported.add(trial.trial_id)
         failure = self._non_finite(result)
         if failure is not None:
@@ -113,6 +123,7 @@ class GapScheduler(SchedulerWrapper):
         # The last result comes twice, the second time with "done" from a trial that has ended.
         if action == TrialScheduler.CONTINUE and not result.get("done"):
             self._answer(tune_controller, trial, result)
+            self._took = time.perf_counter() - arrived
         return action
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
@@ -149,6 +160,8 @@ class GapScheduler(SchedulerWrapper):
             mode = keys.section(trial.config).get("mode")
             if mode == keys.MODE_SCHEDULER and keys.STATISTICS in result:
                 decision = self._try(tune_controller, trial, result)
+                if decision is not None and not self._dry_run:
+                    self._made[trial.trial_id] = decision
             elif mode == keys.MODE_TRIAL:
                 line = decisions.reported(trial, result, trial.config.get(self._key))
                 if line is not None:
@@ -177,7 +190,19 @@ class GapScheduler(SchedulerWrapper):
         self._log.write(trial, line)
         return decision
 
+    def _show_decision(self, trial: Any, result: dict[str, Any]) -> None:
+        """Put the decision on a result into it, for loggers and whoever reads them."""
+        decision = self._made.pop(trial.trial_id, None)
+        if decision is not None:
+            result[keys.DECISION] = decision.explanation
+            result[keys.REASON] = str(decision.reason)
+            # Ray tells callbacks of a result as soon as the scheduler has answered it.
+            result[keys.DECISION_S] = self._took
+
     def _send(self, trial: Any, result: dict[str, Any], decision: Decision | None) -> None:
+        """Send a decision that changes something: most do not, and a message costs both sides."""
+        if decision is not None and not decision.changed:
+            decision = None
         mailbox = result.get(keys.MAILBOX)
         # A trial that asks by mailbox waits until it is answered.
         if decision is not None or mailbox is not None:
@@ -227,6 +252,7 @@ class GapScheduler(SchedulerWrapper):
     def _forget(self, trial: Any) -> None:
         self._log.flush(trial)
         self._reported.discard(trial.trial_id)
+        self._made.pop(trial.trial_id, None)
         if self._siblings is not None:
             self._siblings.forget(trial)
         # Not when it failed: the trial may be tried again, and look for the answer it was sent.

@@ -43,15 +43,12 @@ class TrialSession:
 
     @property
     def seq(self) -> int:
-        """Number of the last decision that was applied; 0 before the first.
-
-        In a trial that decides itself: how often its decisions changed momentum.
-        """
+        """How often decisions have changed momentum: the scheduler's, or the trial's own."""
         return self._tuning.seq
 
     @property
     def decision(self) -> Decision | None:
-        """The last decision, or None."""
+        """The last decision that changed momentum, or the last of the trial's own, or None."""
         return self._tuning.decision
 
     def statistics(self) -> AlignmentStatistics:
@@ -212,12 +209,15 @@ class TrialSession:
             own[keys.STATISTICS_BY_BETA2] = _json(
                 {str(beta2): each.to_dict() for beta2, each in by_beta2.items()}
             )
+        # What the scheduler decides on this result, the scheduler adds to it.
+        made = self.decision if self._tuning.mode == keys.MODE_TRIAL else None
         return {
             **own,
+            keys.MODE: self._tuning.mode,
             keys.POWER: statistics.power / max(statistics.weight, 1e-300),
             keys.SEQ: self.seq,
-            keys.DECISION: self.decision.explanation if self.decision else "",
-            keys.REASON: str(self.decision.reason) if self.decision else "",
+            keys.DECISION: made.explanation if made else "",
+            keys.REASON: str(made.reason) if made else "",
             keys.STEPS: statistics.steps,
             keys.STEPS_SINCE_CHANGE: statistics.steps - self._tuning.changed_at,
             keys.STATISTICS: _json(statistics.to_dict()),

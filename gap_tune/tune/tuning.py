@@ -11,6 +11,7 @@ import torch
 
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.rules import Decision, Reason
+from gap_tune.tune import keys
 
 
 class Tuning(ABC):
@@ -18,13 +19,14 @@ class Tuning(ABC):
 
     Attributes:
         monitor: The ``GradientMonitor`` on the optimizer; None where the optimizer observes itself.
-        seq: Number of decisions: all of the scheduler's, or those of the trial's own that changed
-            momentum.
-        decision: The last decision, or None.
+        mode: Who decides: the scheduler, the trial itself, or nobody, as in configurations.
+        seq: How often a decision changed momentum.
+        decision: The last decision that was made here or came from the scheduler, or None.
         changed_at: Steps observed when momentum last changed.
     """
 
     monitor: GradientMonitor | None = None
+    mode: str
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
@@ -75,6 +77,7 @@ class SelfTuned(Tuning):
 
     # This package must not import gap_tune.optim, so what such an optimizer offers tells it apart.
     optimizer: Any
+    mode = keys.MODE_TRIAL
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(optimizer)

@@ -86,11 +86,15 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         self.actors: list[bool] = []
         self.installed: list[bool] = []
         self.starts: list[tuple[bool, dict[str, Any] | None]] = []
+        self.decided: list[int] = []
+        self.kept: list[int | None] = []
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         from gap_tune.tune import delivery
 
-        self.installed.append(delivery.when_trials_start(tune_controller, self.on_start))
+        self.installed.append(
+            delivery.watch_trials(tune_controller, started=self.on_start, reported=self.on_report)
+        )
         super().on_trial_add(tune_controller, trial)
 
     def on_start(self, trial: Any) -> None:
@@ -105,7 +109,12 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("kept\n")
 
+    def on_report(self, trial: Any, result: dict[str, Any]) -> None:
+        result["added"] = self.decided.pop()
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        self.decided.append(result["i"])
+        self.kept.append((trial.last_result or {}).get("added"))
         actor = trial.temporary_state.ray_actor
         self.actors.append(isinstance(actor, ray.actor.ActorHandle))
         time.sleep(PAUSE_S)
@@ -245,6 +254,12 @@ def test_fact_10_a_resource_changing_scheduler_shows_what_it_wraps() -> None:
     )
 
 
+def test_fact_12_what_is_added_to_a_result_is_written_and_kept(outcome: Outcome) -> None:
+    for row in outcome.undisturbed + outcome.died:
+        assert row.get("added") == row["i"], "loggers write a result without what was added to it"
+    assert set(outcome.scheduler.kept) >= set(range(ROUNDS - 1)), "last_result lacks what was added"
+
+
 def test_a_mailbox_keeps_a_directive_until_it_is_cleared(ray_address: str) -> None:
     from gap_tune import Decision, Reason
     from gap_tune.tune import delivery
@@ -279,14 +294,17 @@ def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alo
     mine = [tune.Callback()]
     controller, called = Controller(mine), []
     for name in ("first", "second"):
-        assert delivery.when_trials_start(
-            controller, lambda trial, n=name: called.append((n, trial))
+        assert delivery.watch_trials(
+            controller,
+            started=lambda trial, n=name: called.append((n, trial)),
+            reported=lambda trial, result, n=name: called.append((n, trial, result)),
         )
     controller._callbacks.on_trial_start(iteration=0, trials=[], trial="trial")
-    assert called == [("second", "trial")]
+    controller._callbacks.on_trial_result(iteration=0, trials=[], trial="trial", result={"i": 1})
+    assert called == [("second", "trial"), ("second", "trial", {"i": 1})]
     assert len(mine) == 1
     assert len(pickle.loads(pickle.dumps(controller._callbacks._callbacks))) == 2
-    assert not delivery.when_trials_start(None, print)
+    assert not delivery.watch_trials(None, started=print, reported=print)
 
 
 def running_trial() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -28,8 +29,8 @@ def descend(config: dict[str, Any]) -> None:
     optimizer = torch.optim.SGD([weight], lr=0.05, momentum=config["momentum"])
     trial = attach(optimizer, config)
     trial.restore(model=torch.nn.ParameterList([weight]), generator=generator)
-    for _ in trial.epochs(config.get("epochs", EPOCHS)):
-        die_at_random(config)
+    for begun, _ in enumerate(trial.epochs(config.get("epochs", EPOCHS))):
+        die_at_random(config, begun)
         for _ in range(STEPS):
             optimizer.zero_grad()
             noise = 0.1 * torch.randn(DIMENSION, generator=generator)
@@ -48,19 +49,27 @@ def node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def die_at_random(config: dict[str, Any]) -> None:
-    """Kill this very process, as the kernel would, somewhere in the epoch that begins.
+def die_at_random(config: dict[str, Any], begun: int) -> None:
+    """Kill this very process, as the kernel would, somewhere in its first or second epoch.
 
     ``config["deaths"]`` is a folder with one file per death so far; ``config["lives"]`` says how
-    many there may be.
+    many there must be. No process begins a third epoch before all of them are spent: a trial of
+    more than twice as many epochs dies as often as that, on any machine.
+
+    Args:
+        config: The trial's configuration.
+        begun: How many epochs this process has begun before this one.
     """
     if "deaths" not in config:
         return
     folder = Path(config["deaths"])
     folder.mkdir(parents=True, exist_ok=True)
     so_far = len(list(folder.iterdir()))
-    chance = random.Random(f"{config['seed']} {so_far} {time.monotonic_ns()}")
-    # A report comes about 10 ms after the epoch began: before, within and after it.
-    if so_far < config["lives"] and chance.random() < 0.6:
-        (folder / f"{so_far}").touch()
+    if (folder / f"{so_far - 1}-{os.getpid()}").exists():
+        time.sleep(600.0)  # Death is on its way.
+    # Every other process has an undisturbed epoch first, with a decision to be lost or kept.
+    if so_far < config["lives"] and begun == so_far % 2:
+        (folder / f"{so_far}-{os.getpid()}").touch()
+        chance = random.Random(f"{config['seed']} {so_far} {time.monotonic_ns()}")
+        # A report comes about 10 ms after the epoch began: before, within and after it.
         threading.Timer(chance.uniform(0.0, 0.03), os.kill, (os.getpid(), signal.SIGKILL)).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -36,13 +37,20 @@ def statistics(scale: float = 1.0) -> str:
     )
 
 
+def changes(momenta: Sequence[float], reports: int) -> int:
+    """How often momentum had changed before the report of that number."""
+    used = [momenta[i % len(momenta)] for i in range(reports + 1)]
+    return sum(a != b for a, b in pairwise(used))
+
+
 def report_rows(
     arm: str, seed: int, final: float, reports: int, momenta: Sequence[float]
 ) -> list[dict[str, Any]]:
     """The reports of a trial: loss falls to ``final``, momentum follows ``momenta``."""
     rows = []
     for i in range(reports):
-        used, before = momenta[i % len(momenta)], momenta[(i - 1) % len(momenta)]
+        used, after = momenta[i % len(momenta)], momenta[(i + 1) % len(momenta)]
+        decided = i < reports - 1
         rows.append(
             {
                 "arm": arm,
@@ -53,9 +61,10 @@ def report_rows(
                 "validation_loss": final + 0.1 * (reports - 1 - i),
                 "validation_accuracy": 0.5 + i / (2 * reports),
                 "gap/momentum": used,
-                "gap/seq": i if arm == "gap" else 0,
-                "gap/reason": ("best gain" if used != before else "already best") if i else "",
-                "gap/decision": f"{used:g} has the largest gain." if i else "",
+                "gap/mode": "scheduler" if arm == "gap" else "fixed",
+                "gap/seq": changes(momenta, i) if arm == "gap" else 0,
+                "gap/reason": ("best gain" if after != used else "already best") * decided,
+                "gap/decision": f"{after:g} has the largest gain." * decided,
                 "gap/steps": STEPS_PER_REPORT * (i + 1),
                 "gap/statistics": statistics(1.0 + i),
             }

@@ -35,10 +35,21 @@ def test_runs_of_kept_momentum_are_one_line(make_records):
     assert [run.changed for run in runs] == [False, True, False, True]
 
 
-def test_reports_without_a_new_decision_add_none(make_records):
+def test_reports_on_which_nothing_was_decided_add_none(make_records):
     records = make_records({"gap": {0: 0.2}}, reports=4)
-    records.results["gap/seq"] = [0, 1, 1, 2]
-    assert [run.first_step for run in tuned_trials(records)[0].decisions()] == [10, 30]
+    records.results["gap/reason"] = ["best gain", "", float("nan"), ""]
+    assert [run.first_step for run in tuned_trials(records)[0].decisions()] == [10]
+
+
+def test_what_a_trial_decides_itself_shows_in_the_report_after_it(make_records):
+    records = make_records({"gap": {0: 0.2}}, reports=4, momenta=(0.9, 0.8, 0.8, 0.95))
+    records.results["gap/mode"] = "trial"
+    records.results["gap/reason"] = ["warm-up", "best gain", "hysteresis", "bounds"]
+    runs = tuned_trials(records)[0].decisions()
+    assert [(r.first_step, r.previous, r.momentum, r.reason) for r in runs] == [
+        (10, 0.9, 0.8, "best gain"),
+        (30, 0.8, 0.95, "bounds"),
+    ]
 
 
 def test_statistics_are_paired_with_the_momentum_chosen_from_them(make_records):

@@ -137,11 +137,24 @@ def test_of_a_decision_that_was_made_again_the_last_counts(tmp_path: Path) -> No
     ]
 
 
-def test_decisions_that_were_not_sent_are_told_apart_by_step(tmp_path: Path) -> None:
-    dry = [decided(step=step, dry_run=True) for step in (10, 20, 20)]
-    failed = [decided(step=step, reason="error", new=None) for step in (30, 40)]
-    path = write(tmp_path, *dry, *failed, decided(step=40))
-    assert [d.step for d in read_decisions(path)] == [10, 20, 30, 40, 40]
+def test_what_a_trial_decided_after_its_checkpoint_is_void(tmp_path: Path) -> None:
+    first = [decided(step=step, seq=seq) for step, seq in ((10, 1), (20, 1), (30, 2), (40, 3))]
+    other = decided(step=20, trial="b")
+    # The second time it decides otherwise, and less often.
+    path = write(tmp_path, *first, other, decided(step=20, new=0.5), decided(step=45, seq=2))
+    kept = [(d.trial, d.step, d.new) for d in read_decisions(path)]
+    assert kept == [("a", 10, 0.8), ("b", 20, 0.8), ("a", 20, 0.5), ("a", 45, 0.8)]
+
+
+def test_two_changes_at_one_step_are_two_decisions(tmp_path: Path) -> None:
+    path = write(tmp_path, decided(step=10, seq=1), decided(step=10, seq=2))
+    assert [d.seq for d in read_decisions(path)] == [1, 2]
+
+
+def test_lines_of_no_known_step_are_kept(tmp_path: Path) -> None:
+    failed = [decided(step=None, seq=None, reason="error", new=None)] * 2
+    path = write(tmp_path, decided(step=30), *failed, decided(step=40))
+    assert [d.step for d in read_decisions(path)] == [30, None, None, 40]
 
 
 def test_half_lines_and_lines_of_something_else_are_left_out(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_the_table_fits_80_columns_with_every_heading_whole() -> None:
     lines = drawn(ProgressTable(3, console=console), [trial(1), trial(2, "ERROR")], console)
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    for word in ("arm", "trial", "epoch", "loss", "accuracy", "momentum", "decisions"):
+    for word in ("arm", "trial", "epoch", "loss", "accuracy", "momentum", "changes"):
         assert word in text
     assert "trainable-diagonal" in text
     assert "…" not in text
@@ -62,7 +62,7 @@ def test_without_a_terminal_a_finished_trial_is_one_line() -> None:
     table.on_trial_complete(iteration=0, trials=[], trial=trial(1, "TERMINATED"))
     assert console.file.getvalue() == (  # type: ignore[attr-defined]
         "trainable-diagonal seed 1: finished (1 of 2), epoch 12.25, loss 0.01235, "
-        "accuracy 0.9876, momentum 0.95, 123 decisions\n"
+        "accuracy 0.9876, momentum 0.95, 123 changes\n"
     )
 
 

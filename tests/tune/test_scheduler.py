@@ -84,6 +84,9 @@ class Controller:
     def start(self, trial: Trial) -> None:
         self._callbacks.on_trial_start(iteration=0, trials=self.trials, trial=trial)
 
+    def reported(self, trial: Trial, result: dict[str, Any]) -> None:
+        self._callbacks.on_trial_result(iteration=0, trials=self.trials, trial=trial, result=result)
+
 
 class Always(FIFOScheduler):  # type: ignore[misc]
     """Says the same to every result."""
@@ -141,7 +144,8 @@ class Study:
     def report(self, trial: Trial, **changes: Any) -> delivery.Directive | None:
         """Process a result as Ray does; return what arrived in the trial's process."""
         result = reported(**changes)
-        self.scheduler.on_trial_result(self.controller, trial, result)
+        self.scheduler.on_trial_result(self.controller, trial, dict(result))
+        self.controller.reported(trial, result)
         trial.update_last_result(result)
         return delivery.take(trial.trial_id)
 
@@ -208,12 +212,36 @@ def test_a_change_that_comes_too_early_is_not_made_and_says_so(
     study: Callable[..., Study],
 ) -> None:
     s = study(min_steps=11)
-    directive = s.report(s.add())
-    assert directive is not None
-    assert directive.decision == Decision(
-        0.9, 0.9, Reason.RATE_LIMIT, "10 of 11 steps since the last change, so 0.9 stays."
-    )
-    assert s.log()[0].reason == "rate limit"
+    trial = s.add()
+    assert s.report(trial) is None
+    assert trial.last_result["gap/reason"] == s.log()[0].reason == "rate limit"
+    why = "10 of 11 steps since the last change, so 0.9 stays."
+    assert trial.last_result["gap/decision"] == s.log()[0].explanation == why
+
+
+def test_a_decision_that_changes_nothing_is_shown_but_costs_no_message(
+    ray_address: str, study: Callable[..., Study]
+) -> None:
+    s = study(rule=Keeps())
+    trial = s.add()
+    assert s.report(trial) is None
+    assert trial.last_result["gap/reason"] == s.log()[0].reason == "fixed"
+    # Whoever waits for an answer gets one.
+    assert s.report(trial, mailbox="box") is None
+    assert delivery.wait("box", 5, 0.0) == delivery.Directive(5)
+    delivery.clear("box")
+
+
+def test_a_result_shows_the_decision_on_itself_and_no_older_one(
+    study: Callable[..., Study],
+) -> None:
+    s = study()
+    trial = s.add()
+    s.report(trial)
+    assert trial.last_result["gap/reason"] == "best gain"
+    s.report(trial, statistics="{", steps=50)
+    assert "gap/reason" not in trial.last_result
+    assert [line.reason for line in s.log()] == ["best gain", "error"]
 
 
 @pytest.mark.parametrize(("old", "new"), [(0.9, 0.95), (0.95, 0.9)])
@@ -376,7 +404,8 @@ def test_a_restarted_trial_is_sent_again_what_its_process_took_with_it(
     assert restart(again, other) == sent == delivery.Directive(5, sent.decision)  # type: ignore[union-attr]
     lines = (s.folder / "decisions.jsonl").read_text().splitlines()
     assert [json.loads(line)["seq"] for line in lines] == [5, 6, 5]
-    assert [line.seq for line in s.log()] == [6, 5]
+    # The trial goes back behind what it had decided at step 50.
+    assert [(line.seq, line.step) for line in s.log()] == [(5, 40)]
 
 
 def test_nothing_is_sent_to_a_trial_that_starts_without_statistics_or_is_not_tuned(
@@ -424,13 +453,11 @@ def test_siblings_share_their_statistics(study: Callable[..., Study]) -> None:
     s = study(pool="siblings", rule=Keeps())
     own, sibling = s.add(seed=0), s.add(seed=1, momentum=0.5)
     s.report(sibling, statistics=json.dumps(OTHER.to_dict()), steps=50)
-    directive = s.report(own)
+    s.report(own)
     merged = STATISTICS.merge(OTHER)
     # Rules go by the trial's own steps.
     assert s.scheduler._decider.rule.asked[-1] == replace(merged, steps=40)
-    assert directive is not None
-    assert directive.decision is not None
-    assert directive.decision.explanation.endswith("Pooled over 2 trials.")
+    assert own.last_result["gap/decision"].endswith("Pooled over 2 trials.")
 
 
 def test_by_default_each_trial_is_judged_by_itself(study: Callable[..., Study]) -> None:
@@ -488,7 +515,8 @@ def test_a_sibling_with_unusable_statistics_is_left_out_with_a_warning(
     with caplog.at_level(logging.WARNING):
         s.report(bad, statistics=text)
         s.report(good, statistics=json.dumps(OTHER.to_dict()))
-        assert s.report(own) is not None
+        s.report(own)
+    assert own.last_result["gap/reason"] == "fixed"
     assert s.scheduler._decider.rule.asked[-1] == replace(STATISTICS.merge(OTHER), steps=40)
     (warning,) = (r.message for r in caplog.records if "sibling" in r.message)
     assert "t2" in warning

@@ -64,8 +64,10 @@ def test_reported_statistics_and_reasons_can_be_read_back(grid: tune.ResultGrid)
     statistics = AlignmentStatistics.from_dict(json.loads(last["gap/statistics"]))
     assert statistics.steps == 48
     assert last["gap/power"] == pytest.approx(statistics.power / statistics.weight)
-    assert last["gap/decision"] == "0.8 follows 0.99."
+    # The decision on this very result, which the scheduler adds to it.
+    assert last["gap/decision"] == "0.9 follows 0.8."
     assert last["gap/reason"] == "best gain"
+    assert last["gap/mode"] == "scheduler"
 
 
 def test_neither_a_rule_that_raises_nor_a_non_finite_metric_ends_the_study(run: Run) -> None:

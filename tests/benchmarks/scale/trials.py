@@ -15,6 +15,7 @@ from gap_tune import attach
 PHASE_S = 2.0
 # The start of a phase still works off the reports of the one before.
 SETTLE_S = 0.5
+WAYS = ("ours", "fifo", "bare")
 
 
 def optimizer_of(config: dict[str, Any]) -> tuple[torch.nn.Parameter, torch.optim.Optimizer]:
@@ -30,10 +31,15 @@ def step(weight: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def alternate(config: dict[str, Any]) -> None:
-    """Report with and without gap_tune in turns of wall-clock time, which all trials share.
+def way_now(now: float) -> str:
+    """Return what is in turn: all of gap_tune, its trials without its scheduler, or neither."""
+    return WAYS[int(now / PHASE_S) % len(WAYS)]
 
-    Writes, per way of reporting, the seconds of each report and the seconds that it was in turn.
+
+def alternate(config: dict[str, Any]) -> None:
+    """Report in several ways, in turns of wall-clock time, which all trials and the driver share.
+
+    Writes the seconds of each report, by the way of reporting.
     """
     weight, optimizer = optimizer_of(config)
     trial = attach(optimizer, config)
@@ -42,20 +48,19 @@ def alternate(config: dict[str, Any]) -> None:
     (folder / f"{name}.ready").touch()
     while len(list(folder.glob("*.ready"))) < config["trials"]:
         time.sleep(0.1)
-    spent: dict[bool, list[float]] = {True: [], False: []}
+    spent: dict[str, list[float]] = {way: [] for way in WAYS}
     end = time.time() + config["seconds"]
     while (now := time.time()) < end:
-        ours = int(now / PHASE_S) % 2 == 0
+        way = way_now(now)
         step(weight, optimizer)
         before = time.perf_counter()
-        if ours:
-            trial.report({"loss": 1.0})
-        else:
+        if way == "bare":
             tune.report({"loss": 1.0})
+        else:
+            trial.report({"loss": 1.0})
         if now % PHASE_S > SETTLE_S:
-            spent[ours].append(time.perf_counter() - before)
-    times = {"ours": spent[True], "bare": spent[False], "decisions": trial.seq}
-    (folder / f"{name}.json").write_text(json.dumps(times))
+            spent[way].append(time.perf_counter() - before)
+    (folder / f"{name}.json").write_text(json.dumps({**spent, "changes": trial.seq}))
 
 
 def tiny(config: dict[str, Any]) -> None:
