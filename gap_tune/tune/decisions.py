@@ -32,6 +32,8 @@ class DecisionLog:
     """
 
     def __init__(self) -> None:
+        # Asking Ray for the path takes longer than the line; by trial, as long as it runs.
+        self._files: dict[str, Path | None] = {}
         self._ready: set[Path] = set()
         self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
         self._retry_at, self._pause = 0.0, _FIRST_RETRY_S
@@ -61,10 +63,17 @@ class DecisionLog:
         self._waiting.clear()
         self._pause = _FIRST_RETRY_S
 
+    def close(self, trial: Any) -> None:
+        """Write what waits when a trial has ended."""
+        self.flush(trial)
+        self._files.pop(trial.trial_id, None)
+
     def _append(self, trial: Any, lines: str) -> None:
         from gap_tune.tune import delivery
 
-        path = delivery.experiment_file(trial, DECISIONS_FILE)
+        if trial.trial_id not in self._files:
+            self._files[trial.trial_id] = delivery.experiment_file(trial, DECISIONS_FILE)
+        path = self._files[trial.trial_id]
         if path is None:
             return
         if path not in self._ready:

@@ -372,6 +372,19 @@ def test_a_trial_that_waits_at_a_mailbox_is_always_answered(
         assert delivery.wait(mailbox, 5, 0.0) is None, "the mailbox of an ended trial stays"
 
 
+def test_a_trial_that_did_not_hear_that_it_must_fail_is_stopped(
+    study: Callable[..., Study],
+) -> None:
+    s = study()
+    trial = s.add()
+    bad = reported(loss=float("nan"))
+    actions = [s.scheduler.on_trial_result(s.controller, trial, dict(bad)) for _ in range(2)]
+    assert actions == ["CONTINUE", "STOP"]
+    # A trial that was tried again is told again.
+    s.controller.start(trial)
+    assert s.scheduler.on_trial_result(s.controller, trial, dict(bad)) == "CONTINUE"
+
+
 def test_a_trial_with_a_mailbox_is_told_that_its_metric_is_not_finite(
     study: Callable[..., Study], ray_address: str
 ) -> None:

@@ -17,8 +17,9 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from gap_tune import GapScheduler, GapSearch
-from tests.benchmarks.scale.trials import WAYS, alternate, tiny, way_now
+from gap_tune import AlignmentRule, GapScheduler, GapSearch, attach
+from tests.benchmarks.scale.trials import optimizer_of, step, tiny, training
+from tests.benchmarks.scale.turns import WAYS, light, way_now
 
 
 class TimedScheduler(GapScheduler):
@@ -43,9 +44,10 @@ def reporting(task: dict[str, Any]) -> dict[str, Any]:
     count = task["trials"]
     with tempfile.TemporaryDirectory() as folder:
         scheduler = TimedScheduler()
+        config = {"folder": folder, "trials": count, "seconds": task["seconds"]}
         run(
-            alternate,
-            {"folder": folder, "trials": count, "seconds": task["seconds"]},
+            light if task["light"] else training,
+            {**config, "result": json.dumps(a_result())} if task["light"] else config,
             count=count,
             concurrent=count,
             scheduler=scheduler,
@@ -62,6 +64,17 @@ def reporting(task: dict[str, Any]) -> dict[str, Any]:
         "changes": sum(trial["changes"] for trial in found),
         "scheduler_cpu_ms": 1e3 * scheduler.cpu_s / max(1, scheduler.results),
     }
+
+
+def a_result() -> dict[str, Any]:
+    """Return what a trial reports whose momentum is the best already."""
+    weight, optimizer = optimizer_of({"lr": 0.01, "momentum": 0.9})
+    trial = attach(optimizer, {"gap": {"mode": "scheduler"}})
+    for _ in range(20):
+        step(weight, optimizer)
+    result = trial.result({"loss": 1.0})
+    best = AlignmentRule().decide(trial.statistics(), 0.9).momentum
+    return {**result, "gap/momentum": best}
 
 
 def many(task: dict[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from ray import tune
 
 from gap_tune import attach
-
-PHASE_S = 2.0
-# The start of a phase still works off the reports of the one before.
-SETTLE_S = 0.5
-WAYS = ("ours", "fifo", "bare")
+from tests.benchmarks.scale.turns import take_turns, write
 
 
 def optimizer_of(config: dict[str, Any]) -> tuple[torch.nn.Parameter, torch.optim.Optimizer]:
@@ -31,36 +23,16 @@ def step(weight: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def way_now(now: float) -> str:
-    """Return what is in turn: all of gap_tune, its trials without its scheduler, or neither."""
-    return WAYS[int(now / PHASE_S) % len(WAYS)]
-
-
-def alternate(config: dict[str, Any]) -> None:
-    """Report in several ways, in turns of wall-clock time, which all trials and the driver share.
-
-    Writes the seconds of each report, by the way of reporting.
-    """
+def training(config: dict[str, Any]) -> None:
+    """Take a step before each report."""
     weight, optimizer = optimizer_of(config)
     trial = attach(optimizer, config)
-    folder = Path(config["folder"])
-    name = tune.get_context().get_trial_id()
-    (folder / f"{name}.ready").touch()
-    while len(list(folder.glob("*.ready"))) < config["trials"]:
-        time.sleep(0.1)
-    spent: dict[str, list[float]] = {way: [] for way in WAYS}
-    end = time.time() + config["seconds"]
-    while (now := time.time()) < end:
-        way = way_now(now)
+
+    def report() -> None:
         step(weight, optimizer)
-        before = time.perf_counter()
-        if way == "bare":
-            tune.report({"loss": 1.0})
-        else:
-            trial.report({"loss": 1.0})
-        if now % PHASE_S > SETTLE_S:
-            spent[way].append(time.perf_counter() - before)
-    (folder / f"{name}.json").write_text(json.dumps({**spent, "changes": trial.seq}))
+        trial.report({"loss": 1.0})
+
+    write(config, take_turns(config, report), trial.seq)
 
 
 def tiny(config: dict[str, Any]) -> None:
