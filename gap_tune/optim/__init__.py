@@ -7,9 +7,11 @@ from gap_tune.optim.budgeted import (
     FrobeniusOptimizer,
     SpectralOptimizer,
 )
+from gap_tune.optim.hypergradient import HypergradientSGD
 from gap_tune.optim.sgd import SGD
 from gap_tune.optim.switch import SwitchAdam, SwitchAdamW, SwitchSGD
 from gap_tune.optim.trainable import DiagonalTO, FullTO, RankOneTO
+from gap_tune.optim.yellowfin import YellowFin
 
 __all__ = [
     "SGD",
@@ -20,9 +22,11 @@ __all__ = [
     "DiagonalTO",
     "FrobeniusOptimizer",
     "FullTO",
+    "HypergradientSGD",
     "RankOneTO",
     "SpectralOptimizer",
     "SwitchAdam",
     "SwitchAdamW",
     "SwitchSGD",
+    "YellowFin",
 ]

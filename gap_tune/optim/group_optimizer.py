@@ -52,6 +52,7 @@ class GroupOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._measure()
         for group in self.param_groups:
             if any(parameter.grad is not None for parameter in group["params"]):
                 self._update(group)
@@ -84,6 +85,9 @@ class GroupOptimizer(Optimizer):
                     f"{type(self).__name__} needs floating-point parameters, "
                     f"but got {parameter.dtype}."
                 )
+
+    def _measure(self) -> None:
+        """Look at all gradients before any group is stepped; by default not."""
 
     def _update(self, group: dict[str, Any]) -> None:
         """Step the group, some of whose parameters have a gradient."""

@@ -41,6 +41,7 @@ def batches(
     parts: int = 1,
     skip: int = 0,
     seed: int = 0,
+    share: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Any]:
     """Yield full minibatches in an order drawn from ``order``; the remainder is dropped.
 
@@ -52,11 +53,15 @@ def batches(
         parts: Yield each minibatch in so many equal parts, one after the other.
         skip: Minibatches to pass over, at no cost.
         seed: Fixes the random numbers of the loader's workers.
+        share: Picks this process's samples of every part; None takes all.
     """
     permutation = torch.randperm(len(samples), generator=order)
     stop = len(samples) - len(samples) % batch_size
     chosen = permutation[skip * batch_size : stop]
-    yield from load(samples, _sets(chosen, batch_size // parts), loading or Loading(), seed)
+    sets = _sets(chosen, batch_size // parts)
+    if share is not None:
+        sets = [share(part) for part in sets]
+    yield from load(samples, sets, loading or Loading(), seed)
 
 
 def load(

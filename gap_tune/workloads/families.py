@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,46 +10,12 @@ from ray import tune
 
 from gap_tune import optim
 from gap_tune.errors import InvalidValueError
+from gap_tune.workloads.baselines import BASELINES
+from gap_tune.workloads.family import OptimizerFamily
+
+__all__ = ["DEFAULT_FAMILY", "FAMILIES", "OptimizerFamily", "get_family"]
 
 DEFAULT_FAMILY = "sgd"
-
-
-@dataclass(frozen=True)
-class OptimizerFamily:
-    """An optimizer class with its hyperparameters.
-
-    Attributes:
-        name: What users call it: ``config["family"]``, or an arm of a study.
-        optimizer: The class.
-        space: Ray Tune domains by constructor argument, besides ``lr`` and ``weight_decay``.
-        defaults: The point of that space to use where nothing is searched.
-        arguments: Constructor arguments that stay as they are.
-        has_momentum: Whether its groups hold ``momentum`` for gap_tune to tune.
-    """
-
-    name: str
-    optimizer: Callable[..., torch.optim.Optimizer]
-    space: Mapping[str, Any]
-    defaults: Mapping[str, Any]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    has_momentum: bool = False
-
-    def make(self, parameters: Any, config: Mapping[str, Any]) -> torch.optim.Optimizer:
-        """Return the optimizer for a trial's configuration.
-
-        Args:
-            parameters: What to train.
-            config: Holds ``lr`` and ``weight_decay``, and any hyperparameter of the space; those
-                that it lacks take their defaults.
-        """
-        chosen = {name: config.get(name, value) for name, value in self.defaults.items()}
-        return self.optimizer(
-            parameters,
-            lr=config["lr"],
-            weight_decay=config["weight_decay"],
-            **chosen,
-            **self.arguments,
-        )
 
 
 def _adamw(parameters: Any, *, momentum: float, beta2: float, **rest: Any) -> torch.optim.Optimizer:
@@ -113,6 +78,7 @@ FAMILIES: dict[str, OptimizerFamily] = {
             arguments={"structure": "diagonal", "update_every": 16},
         ),
         _budget("budget-diagonal", optim.DiagonalOptimizer),
+        *BASELINES,
     )
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -79,6 +80,10 @@ class Learner:
 
         Each batch counts by ``workload.weight``; only one is in memory at a time.
         """
+        with averaged(self.optimizer):
+            return self._evaluate(batches, split)
+
+    def _evaluate(self, batches: Iterable[Any], split: str) -> Mapping[str, float]:
         self.model.eval()
         means: dict[str, float] = {}
         total = 0
@@ -96,3 +101,27 @@ class Learner:
 
     def _outputs(self, inputs: Any) -> Any:
         return self._workload.forward(self.model, self.placement.arrange(inputs))
+
+
+@contextmanager
+def averaged(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Put the weights that an optimizer is judged by into the model, for the time of the context.
+
+    Schedule-free optimizers train at other weights than those that they return, and have ``eval``
+    and ``train`` to change over; for others nothing happens. Changing over and back rounds, so the
+    training weights are kept beside: how often a run is evaluated must not change its course.
+    Checkpoints hold the training weights.
+    """
+    change_over = getattr(optimizer, "eval", None)
+    if change_over is None:
+        yield
+        return
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    kept = [weight.detach().clone() for weight in weights]
+    change_over()
+    try:
+        yield
+    finally:
+        optimizer.train()  # type: ignore[attr-defined]
+        with torch.no_grad():
+            torch._foreach_copy_(weights, kept)

@@ -10,6 +10,7 @@ import torch
 from gap_tune.gradients import GradientMonitor
 from gap_tune.tune import attach
 from gap_tune.workloads.batches import batches
+from gap_tune.workloads.perturbed import follow_configuration
 from gap_tune.workloads.placement import trial_resources
 from gap_tune.workloads.running import Meter, prepare
 
@@ -45,6 +46,7 @@ def train(config: dict[str, Any]) -> None:
 
     A trial continues after a fault as if nothing had been, from the step of its checkpoint. One
     exception: a dataset whose samples are random themselves does so from the end of an epoch only.
+    Where its ``lr`` or fixed ``momentum`` was changed meanwhile, it goes on with the new ones.
 
     Raises:
         GapTuneError: When the configuration or the data are not what they should be.
@@ -69,7 +71,8 @@ def fit(
     progress, settings = run.progress, run.settings
     trial = attach(run.learner.optimizer, config)
     held_out = run.held_out(trial.monitor)
-    trial.restore(**run.objects)
+    if trial.restore(**run.objects):
+        follow_configuration(run.learner.optimizer, run.objects["schedule"], config)
     meter = Meter(run)
     checkpoint_at = report_steps(progress.steps_per_epoch, settings.checkpoints_per_epoch)
     report_at = checkpoint_at | report_steps(progress.steps_per_epoch, settings.reports_per_epoch)

@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import ray.train.torch
 import torch
 from ray import tune
 from torch import nn
 
 from gap_tune.errors import InvalidValueError
+from gap_tune.tune.workers import is_worker
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 DEVICES = ("auto", "cpu", "cuda")
@@ -79,7 +81,7 @@ def find_device(wish: str = "auto") -> torch.device:
     """Return the device to train on.
 
     In a Ray Tune trial it is a GPU exactly when the trial's resources hold one, or a share of one;
-    elsewhere when the machine has one.
+    elsewhere when the machine has one. A worker of a ``TorchTrainer`` has its own.
 
     Args:
         wish: "auto", "cpu", or "cuda" to fail where there is no GPU.
@@ -87,6 +89,14 @@ def find_device(wish: str = "auto") -> torch.device:
     Raises:
         InvalidValueError: When a GPU is asked for where none is.
     """
+    if is_worker():
+        device = ray.train.torch.get_device()
+        if wish == "cuda" and device.type != "cuda":
+            raise InvalidValueError(
+                'device "cuda" must come with a GPU for each worker, but got none: '
+                "say use_gpu=True."
+            )
+        return torch.device("cpu") if wish == "cpu" else device
     granted = trial_resources()
     share = None if granted is None else granted.get("GPU", 0.0)
     if wish == "cuda" and share == 0.0:

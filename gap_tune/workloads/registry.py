@@ -56,7 +56,7 @@ def get_workload(name: str, options: Mapping[str, Any] | None = None) -> Workloa
     >>> get_workload("digits-resnet", {"label_noise": 0.2}).label_noise
     0.2
     """
-    workload = _find(name)
+    workload = find_workload(name)
     known = [p for p in inspect.signature(workload).parameters if p not in ("args", "kwargs")]
     unknown = sorted(set(options or {}) - set(known))
     if unknown:
@@ -64,7 +64,8 @@ def get_workload(name: str, options: Mapping[str, Any] | None = None) -> Workloa
     return workload(**(options or {}))
 
 
-def _find(name: str) -> type[Workload]:
+def find_workload(name: str) -> type[Workload]:
+    """Return the class of the workload of that name; names and errors as of ``get_workload``."""
     if name in WORKLOADS:
         return WORKLOADS[name]
     if ":" in name:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gap_tune.errors import UnsupportedError
 from gap_tune.gradients import GradientMonitor
 from gap_tune.workloads.base import Samples, Splits, Workload
 from gap_tune.workloads.batches import Loading, batches, check_batch_size, in_order
@@ -18,6 +19,7 @@ from gap_tune.workloads.held_out import HeldOutGradients, with_held_out
 from gap_tune.workloads.learner import Learner
 from gap_tune.workloads.placement import Placement, find_device
 from gap_tune.workloads.progress import Progress, TrainedPart
+from gap_tune.workloads.ranks import Ranks, find_ranks
 from gap_tune.workloads.registry import get_workload
 from gap_tune.workloads.schedules import make_schedule
 from gap_tune.workloads.settings import Settings
@@ -35,6 +37,7 @@ class Run:
         learner: Model and optimizer, on their device.
         progress: Where the run is.
         objects: What a checkpoint holds besides the optimizer, by name.
+        ranks: The processes that train it together.
     """
 
     workload: Workload
@@ -44,6 +47,7 @@ class Run:
     learner: Learner
     progress: Progress
     objects: Mapping[str, Any]
+    ranks: Ranks
 
     def minibatches(self) -> Iterator[tuple[Any, ...]]:
         """Yield the minibatches of the present epoch that are still to do, each in its parts."""
@@ -57,6 +61,7 @@ class Run:
             skip=self.progress.step,
             # Of the epoch: a run that continues has the workers' random numbers again.
             seed=self.settings.seed + (self.progress.epoch << 32),
+            share=self.ranks.share_of if self.ranks.count > 1 else None,
         )
         return zip(*[parts] * count, strict=True)
 
@@ -75,6 +80,11 @@ class Run:
         """Return what computes held-out gradients for a monitor; None unless they are asked for."""
         if self.settings.validation_every is None or self.splits.held_out is None:
             return None
+        if self.ranks.count > 1:
+            raise UnsupportedError(
+                "validation_every must go with a trial of one worker, "
+                f"but got one of {self.ranks.count}."
+            )
         return HeldOutGradients(
             self.learner,
             monitor,
@@ -101,7 +111,7 @@ class Meter:
     def metrics(self) -> dict[str, float]:
         """Return training loss, speed and the peak of GPU memory; waits for the device."""
         progress, placement = self._run.progress, self._run.learner.placement
-        loss = progress.mean_loss
+        loss = self._run.ranks.mean(progress.mean_loss)
         seconds = time.perf_counter() - self._since
         samples = (progress.total_steps - self._steps) * self._run.settings.batch_size
         metrics = {
@@ -124,9 +134,11 @@ def prepare(config: Mapping[str, Any]) -> Run:
     settings = Settings.of(workload, config)
     placement = Placement(find_device(settings.device), settings.amp, settings.channels_last)
     splits = workload.data()
-    if settings.validation_every is not None:
+    if settings.hold_out or settings.validation_every is not None:
         splits = with_held_out(splits, settings.held_out_share)
     steps = check_batch_size(splits.train, settings.batch_size)
+    ranks = find_ranks()
+    ranks.check_parts(settings.batch_size // settings.accumulate)
     torch.manual_seed(settings.seed)
     model = placement.place(workload.model())
     optimizer = _optimizer(workload, settings, model, config)
@@ -136,7 +148,8 @@ def prepare(config: Mapping[str, Any]) -> Run:
         steps=settings.epochs * steps,
         warmup_steps=round(settings.warmup_epochs * steps),
     )
-    forward: Any = torch.compile(model) if settings.compile else model
+    joined = ranks.join(model)
+    forward: Any = torch.compile(joined) if settings.compile else joined
     learner = Learner(workload, forward, optimizer, schedule, placement, clip=settings.clip)
     progress = Progress(settings.seed, steps, placement.device)
     return Run(
@@ -152,6 +165,7 @@ def prepare(config: Mapping[str, Any]) -> Run:
             "scaler": learner.scaler,
             "progress": progress,
         },
+        ranks,
     )
 
 
@@ -159,5 +173,5 @@ def _optimizer(
     workload: Workload, settings: Settings, model: nn.Module, config: Mapping[str, Any]
 ) -> torch.optim.Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
-    recipe = workload.recipe(settings.family)
-    return get_family(settings.family).make(trained, {**recipe, **config})
+    family = get_family(settings.family)
+    return family.make(trained, {**family.recipe(workload), **config})

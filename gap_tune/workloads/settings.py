@@ -8,6 +8,7 @@ from typing import Any
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.workloads.base import Workload
+from gap_tune.workloads.families import get_family
 from gap_tune.workloads.placement import DEVICES, PRECISIONS
 from gap_tune.workloads.schedules import SCHEDULES
 
@@ -37,6 +38,8 @@ class Settings:
             many steps; None does not.
         held_out_share: Share of the training samples held out for it, where the workload has no
             such split of its own.
+        hold_out: Whether to hold them out in any case, so that trials with and without
+            validation-aware training see the same samples.
     """
 
     family: str
@@ -56,10 +59,13 @@ class Settings:
     workers: int = 0
     validation_every: int | None = None
     held_out_share: float = 0.1
+    hold_out: bool = False
 
     @classmethod
     def of(cls, workload: Workload, config: Mapping[str, Any]) -> Settings:
         """Return a configuration's settings; what it lacks is the workload's default.
+
+        A family that is meant for another schedule than the workload's gets that.
 
         Raises:
             InvalidValueError: When a value is out of range.
@@ -69,6 +75,9 @@ class Settings:
             for name in ("family", "batch_size", "epochs", "schedule", "warmup_epochs")
         }
         given = {f.name: config[f.name] for f in fields(cls) if f.name in config}
+        schedule = get_family(given.get("family", own["family"])).schedule
+        if schedule is not None:
+            own["schedule"] = schedule
         return cls(**{**own, **given})
 
     def __post_init__(self) -> None:
