@@ -62,8 +62,9 @@ class Logistic(Classification):
         validation, test, validation_y, test_y = train_test_split(
             rest, rest_y, test_size=0.5, random_state=_SPLIT_SEED, stratify=rest_y
         )
-        # A pixel that is always black has no deviation.
         mean, deviation = train.mean(0), train.std(0) + 1e-6
+        # A pixel that is always black in training may be grey elsewhere, and then is no giant.
+        deviation[train.std(0) == 0.0] = 1.0
 
         def dataset(x: Any, y: Any) -> TensorDataset:
             features = torch.as_tensor((x - mean) / deviation, dtype=torch.float32)

@@ -65,6 +65,13 @@ def test_the_tables_features_are_standardised(table: str) -> None:
     assert task.model()(features).shape == (len(features), len(classes.unique()))
 
 
+def test_a_feature_that_is_constant_in_training_is_no_giant_in_other_splits() -> None:
+    splits = get_workload("logistic", {"table": "digits"}).data()
+    for split in (splits.train, splits.validation, splits.test):
+        # Divided by next to nothing, a grey pixel would be a million.
+        assert max(float(features.abs().max()) for features, _ in split) < 1000
+
+
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_the_splits_of_cifar_are_what_torchvision_reads(name: str, root: Path) -> None:
     splits = get_workload(name, cases(root)[name].options).data()
