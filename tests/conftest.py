@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from tests.chromium import chromium as chromium
+
 torch.set_num_threads(1)
 
 

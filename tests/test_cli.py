@@ -30,6 +30,12 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["demo", "--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
         (["demo", "--seeds", "many"], "Invalid value for '--seeds'"),
         (["demo", "--speed", "9"], "No such option: --speed"),
+        (["compare", "quadratic", "--budget", "hours:3"], "budget must be 'own', 'trials:<n>'"),
+        (["compare", "quadratic", "--family", "lion"], "family must be one of"),
+        (["compare", "quadratic", "--lr-range", "1", "0.1"], "the lower one first"),
+        (["compare", "quadratic", "--gpus-per-trial", "-1"], "gpus_per_trial must be a number in"),
+        (["compare", "quadratic", "--resume"], "--resume must come with --out"),
+        (["compare", "nothing.yaml"], "nothing.yaml: No such file or directory"),
         (["report", "nowhere"], "must be the folder of a gap_tune study"),
         (["resume", "nowhere"], "must be the folder of a gap_tune study"),
     ],
@@ -87,18 +93,51 @@ def test_the_console_script_is_installed() -> None:
     assert "digits-resnet" in done.stdout
 
 
+STUDY = """\
+workload: quadratic
+workload_options: {dimension: 10, samples: 256}
+arms: [gap, "fixed:0.9"]
+seeds: 5
+epochs: 1
+"""
+
+
 def test_compare_ends_with_table_verdict_csv_and_page(
     ray_address: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    arguments = ["--arms", "gap,fixed:0.9", "--seeds", "1", "--epochs", "1"]
-    out = ["--out", str(tmp_path / "out")]
-    assert call(monkeypatch, "compare", "digits-resnet", *arguments, *out) == 0
+    (tmp_path / "study.yaml").write_text(STUDY)
+    out = tmp_path / "out"
+    command = ("compare", str(tmp_path / "study.yaml"), "--out", str(out), "--resume")
+    # Options go before what the file says.
+    assert call(monkeypatch, *command, "--seeds", "1") == 0
     text = capsys.readouterr().out
-    assert "2 trials: 2 arms x 1 seeds" in text
+    assert "2 trials: 2 arms x 1 seeds, each arm at its own cost" in text
     assert "gap seed 0: finished" in text
     for name in ("report.html", "results.csv", "trials.csv", "summary.csv", "experiment"):
-        assert (tmp_path / "out" / name).exists()
-    assert str(tmp_path / "out" / "report.html") in text
+        assert (out / name).exists()
+    assert str(out / "report.html") in text
+    assert "each arm at its own cost" in (out / "report.html").read_text()
+
+    # What has finished is read again, not run again; another comparison does not go on from it.
+    before = (out / "trials.csv").read_text()
+    assert call(monkeypatch, *command, "--seeds", "1") == 0
+    assert (out / "trials.csv").read_text() == before
+    capsys.readouterr()
+    assert call(monkeypatch, *command) == 2
+    assert "must ask for the comparison" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_one_line_and_status_2(
+    ray_address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    arguments = ["--gpus-per-trial", "0.5", "--out", str(tmp_path / "out")]
+    assert call(monkeypatch, "compare", "quadratic", *arguments) == 2
+    error = capsys.readouterr().err
+    assert "gpus_per_trial must be at most what the cluster has, 0, but got 0.5" in error
+    assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The layout: gradients -> rules (using theory) -> {optim, tune} -> study -> report."""
+"""The layout: gradients -> rules (using theory) -> {optim, tune} -> study -> report -> panel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ROOT = Path(gap_tune.__file__).parent
 # What each package may import of gap_tune besides itself and errors.
 ALLOWED = {
     "gradients": set(),
+    "dashboards": set(),
     "theory": set(),
     "rules": {"gradients", "theory"},
     "optim": {"gradients", "theory", "rules"},
@@ -21,6 +22,16 @@ ALLOWED = {
     "workloads": {"gradients", "theory", "rules", "optim", "tune"},
     "study": {"gradients", "theory", "rules", "optim", "tune", "workloads"},
     "report": {"gradients", "theory", "rules", "optim", "tune", "workloads", "study"},
+    "panel": {
+        "gradients",
+        "theory",
+        "rules",
+        "optim",
+        "tune",
+        "workloads",
+        "study",
+        "report",
+    },
 }
 WITHOUT_RAY = {"gradients", "theory", "rules", "optim"}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from gap_tune.gradients.statistics import AlignmentStatistics
-from gap_tune.report.finals import fixed_arms
+from gap_tune.report.finals import fixed_arms, unit
 from gap_tune.study.records import Records
 from gap_tune.tune import keys
 
@@ -58,11 +58,12 @@ class TunedTrial:
     seed: int
     trial_id: str
     rows: pd.DataFrame
+    unit: str = "seed"
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return f"{self.arm}, seed {self.seed}"
+        return f"{self.arm}, {self.unit} {self.seed}"
 
     def decisions(self) -> list[DecisionRun]:
         """Return the decisions, runs of the same unchanged one as one."""
@@ -141,7 +142,10 @@ def tuned_trials(records: Records) -> list[TunedTrial]:
     tuned[needed] = tuned[needed].apply(pd.to_numeric, errors="coerce")
     tuned = tuned.dropna(subset=needed)
     groups = tuned.groupby(["arm", "seed", "trial_id"], sort=False)
-    return [TunedTrial(str(arm), seed, str(trial), rows) for (arm, seed, trial), rows in groups]
+    return [
+        TunedTrial(str(arm), seed, str(trial), rows, unit(records))
+        for (arm, seed, trial), rows in groups
+    ]
 
 
 def _continues(last: DecisionRun, run: DecisionRun) -> bool:

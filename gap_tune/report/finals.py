@@ -21,12 +21,22 @@ def arm_names(records: Records) -> list[str]:
 
 
 def fixed_arms(records: Records) -> list[str]:
-    """Return the arms that keep their momentum, in study order."""
+    """Return the arms of fixed momenta, one or a grid of them, in study order."""
     return [arm for arm in arm_names(records) if arm.startswith(_FIXED)]
 
 
+def unit(records: Records) -> str:
+    """Return what an arm has several of: "seed", or "trial" where arms share no seeds."""
+    return "seed" if records.study.get("paired", True) else "trial"
+
+
 def metric_names(records: Records) -> list[str]:
-    """Return the study's metric, then every other ``validation_*`` and ``test_*`` metric."""
+    """Return the study's metric, then every other ``validation_*`` and ``test_*`` metric.
+
+    A study that names its metrics has those.
+    """
+    if "metrics" in records.study:
+        return list(records.study["metrics"])
     columns = [
         name
         for prefix in _COMPARED
@@ -46,26 +56,41 @@ def trials_with(records: Records, status: str, arms: Sequence[str] | None = None
 
 
 def final_metrics(records: Records) -> pd.DataFrame:
-    """Return the metrics at the last report of finished trials, one row per arm and seed.
+    """Return the metrics at the last report of ended trials, one row per arm and seed.
 
     Where an arm spent several trials on a seed, the best by the study's metric stands for it, as
-    it would for a user of that arm. Trials whose metric is missing or not finite are left out.
+    it would for a user of that arm. Trials that their arm stopped early count only where none was
+    trained to its end: they lack test metrics. Trials whose metric is missing or not finite are
+    left out.
 
     Returns:
         A table indexed by ``(arm, seed)`` with one column of floats per metric; NaN where a trial
         did not report that metric or it was not finite.
     """
+    whole, stopped = (
+        _best_of(records, trials_with(records, status)) for status in ("finished", "stopped")
+    )
+    return pd.concat([whole, stopped[~stopped.index.isin(whole.index)]]).sort_index()
+
+
+def _best_of(records: Records, trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the metrics of the best of the trials of each arm and seed."""
     metrics = metric_names(records)
-    finished = trials_with(records, "finished")
-    pairs = zip(finished.get("arm", ()), finished.get("seed", ()), strict=True)
+    pairs = zip(trials.get("arm", ()), trials.get("seed", ()), strict=True)
     table = pd.DataFrame(
-        {name: _numbers(finished[name]).to_numpy() for name in metrics if name in finished},
+        {name: _numbers(trials[name]).to_numpy() for name in metrics if name in trials},
         index=pd.MultiIndex.from_tuples(list(pairs), names=["arm", "seed"]),
         columns=metrics,
         dtype=float,
     ).dropna(subset=[records.metric])
     table = table.sort_values(records.metric, ascending=records.mode == "min", kind="stable")
-    return table[~table.index.duplicated()].sort_index()
+    return table[~table.index.duplicated()]
+
+
+def lost_seeds(records: Records, finals: pd.DataFrame, arm: str) -> set[int]:
+    """Return the seeds on which an arm has failed trials and no result."""
+    failed = trials_with(records, "failed", [arm]).get("seed", ())
+    return set(failed) - set(values_by_seed(finals, arm, records.metric).index)
 
 
 def values_by_seed(finals: pd.DataFrame, arm: str, metric: str) -> pd.Series:
@@ -77,12 +102,12 @@ def values_by_seed(finals: pd.DataFrame, arm: str, metric: str) -> pd.Series:
 def best_fixed_arm(records: Records, finals: pd.DataFrame) -> str | None:
     """Return the fixed arm with the best mean of the study's metric; None when none finished.
 
-    Only arms with the fewest failed trials compete, over the seeds that all of them finished: an
+    Only arms that failed on the fewest seeds compete, over the seeds that all of them finished: an
     arm that survived one easy seed must not win by it.
     """
     values = {arm: values_by_seed(finals, arm, records.metric) for arm in fixed_arms(records)}
     values = {arm: series for arm, series in values.items() if len(series)}
-    failures = {arm: len(trials_with(records, "failed", [arm])) for arm in values}
+    failures = {arm: len(lost_seeds(records, finals, arm)) for arm in values}
     values = {arm: s for arm, s in values.items() if failures[arm] == min(failures.values())}
     if not values:
         return None

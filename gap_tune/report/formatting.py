@@ -40,6 +40,18 @@ def plural(amount: float, noun: str) -> str:
     return f"{count(amount)} {noun}{'' if amount == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it.
+
+    >>> duration(7.25), duration(480), duration(9000)
+    ('7.25 s', '8.00 min', '2.50 h')
+    """
+    for size, name in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{number(seconds / size)} {name}"
+    return f"{number(seconds)} s"
+
+
 def mean_and_error(mean: float, error: float, *, signed: bool = False) -> tuple[str, str]:
     """Return a mean and its standard error, both with the digits that the error supports.
 

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
-import html
-import json
-import math
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
-from gap_tune.report import formatting, plots
+from gap_tune.report import courses, plots, sentences
 from gap_tune.report.decisions import TunedTrial, tuned_trials
 from gap_tune.report.files import write_whole
 from gap_tune.report.finals import final_metrics, metric_names, trials_with, values_by_seed
+from gap_tune.report.html import page_figure, render_page
 from gap_tune.report.tables import summarise
 from gap_tune.report.verdict import Verdict, verdict
 from gap_tune.study.arms import GAP
@@ -45,77 +35,35 @@ def write_page(records: Records, path: Path | str) -> Path:
 
 def render(records: Records) -> str:
     """Return the page's HTML."""
-    environment = _environment()
     answer, tuned = verdict(records), tuned_trials(records)
-    library, script = _library(), environment.get_template("report.js").render()
-    return environment.get_template("report.html").render(
+    return render_page(
+        "report.html",
         answer=answer,
+        conditions=sentences.conditions(records),
         study={"settings": {}, "versions": {}, "command": "", **records.study},
         summary=summarise(records).to_dict("records"),
         metrics=metric_names(records),
         pairs=_pairs(records, answer),
-        figures=_figures(records),
+        figures=[page_figure(plot) for plot in study_figures(records)],
         gains=[gain for gain in map(_gain, tuned) if gain["content"]["data"]],
         tuned=tuned,
         failed=trials_with(records, "failed").to_dict("records"),
         unfinished=trials_with(records, "unfinished").to_dict("records"),
         trials=len(records.trials),
-        # Ours and plotly's, not a user's.
-        style=Markup(environment.get_template("report.css").render()),
-        library=library.packed,
-        script=Markup(script),
-        hashes=[library.digest, _digest(script)],
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("gap_tune.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {
-        "number": formatting.number,
-        "count": formatting.count,
-        "plural": formatting.plural,
-        "text": _setting,
-    }
-    environment.globals["mean_and_error"] = formatting.mean_and_error
-    return environment
-
-
-class _Library(NamedTuple):
-    packed: str
-    digest: str
-
-
-@cache
-def _library() -> _Library:
-    """Return plotly's script, packed to two fifths of its 4.8 MB, and its digest when unpacked."""
-    script = get_plotlyjs()
-    packed = gzip.compress(script.encode(), mtime=0)
-    return _Library(base64.b64encode(packed).decode(), _digest(script))
-
-
-def _figures(records: Records) -> list[dict[str, Any]]:
+def study_figures(records: Records) -> list[Any]:
+    """Return the plotly figures of a study, but for the gains of single trials."""
     metrics = metric_names(records)
     curves = [plots.learning_curves(records, m) for m in metrics if plots.has_curve(records, m)]
     finals = [plots.final_values(records, m) for m in metrics]
-    momentum = [plots.momentum_over_steps(records)]
-    return [_figure(plot) for plot in (*curves, *finals, *momentum) if plot.data]
-
-
-def _figure(plot: Any) -> dict[str, Any]:
-    """Return a figure with its title apart: as a heading it wraps on narrow screens."""
-    content = json.loads(plot.to_json())
-    title = content["layout"].pop("title")["text"]
-    return {"title": html.unescape(title), "content": content}
+    over_steps = [courses.momentum_over_steps(records), courses.gain_over_steps(records)]
+    return [plot for plot in (*curves, *finals, *over_steps) if plot.data]
 
 
 def _gain(trial: TunedTrial) -> dict[str, Any]:
-    return {"trial": trial.name, **_figure(plots.gain_curves(trial))}
+    return {"trial": trial.name, **page_figure(plots.gain_curves(trial))}
 
 
 def _pairs(records: Records, answer: Verdict) -> list[dict[str, Any]]:
@@ -130,16 +78,3 @@ def _pairs(records: Records, answer: Verdict) -> list[dict[str, Any]]:
         {"seed": seed, "gap": gap[seed], "fixed": fixed[seed], "difference": difference}
         for seed, difference in answer.difference.by_seed.items()
     ]
-
-
-def _setting(value: Any) -> str:
-    """Return a setting as text: numbers short, everything else as JSON would show it."""
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _digest(script: str) -> str:
-    """Return what a Content-Security-Policy calls a script."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gap_tune.report.decisions import TunedTrial, tuned_trials
+from gap_tune.report.decisions import TunedTrial
 from gap_tune.report.figure_style import (
     ArmLook,
     arm_looks,
@@ -17,27 +17,26 @@ from gap_tune.report.figure_style import (
     spoken,
     with_unit,
 )
-from gap_tune.report.finals import arm_names, final_metrics, trials_with, values_by_seed
+from gap_tune.report.finals import arm_names, final_metrics, trials_with, unit, values_by_seed
 from gap_tune.study.records import Records
-from gap_tune.tune import keys
 
 _MOMENTS = 5
 # From violet to orange, so ordered to the eye, and seen on white and near-black.
 _MOMENT_COLOURS = ("#8B5CF6", "#B455C9", "#D6558F", "#E56B5D", "#E8913A")
-_APART = 0.01
-_MOST_ENTRIES = 12
-_SEED_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+# A curve of more points looks no different and makes the page large.
+_MOST_POINTS = 400
 
 
 def learning_curves(records: Records, metric: str) -> Any:
     """Return a metric over epochs, one line per arm: mean over seeds, band from lowest to highest.
 
     Finished trials count; an arm of which none finished shows what its trials reported. Arms that
-    reported the metric at one epoch only have no curve.
+    reported the metric at one epoch only have no curve. At most 400 evenly spread points are shown.
     """
     time = "epoch" if "epoch" in records.results else "iteration"
     plot = figure(
-        f"{_sentence(spoken(metric))} over training: mean of seeds, shaded from lowest to highest",
+        f"{_sentence(spoken(metric))} over training: mean of {unit(records)}s, "
+        "shaded from lowest to highest",
         "epoch (passes over the training data)" if time == "epoch" else "report (count)",
         with_unit(metric),
     )
@@ -56,7 +55,7 @@ def final_values(records: Records, metric: str) -> Any:
     """Return a metric at the end of training: a dot per seed and the mean of each arm."""
     finals, looks = final_metrics(records), arm_looks(records)
     plot = figure(
-        f"Final {spoken(metric)}: a mark per seed, the bar is their mean",
+        f"Final {spoken(metric)}: a mark per {unit(records)}, the bar is their mean",
         with_unit(metric),
         "",
     )
@@ -65,9 +64,9 @@ def final_values(records: Records, metric: str) -> Any:
         values, look = values_by_seed(finals, arm, metric), looks[arm]
         common = {"name": label(arm), "showlegend": False, "mode": "markers"}
         plot.add_scatter(
-            x=_floats(values),
+            x=floats(values),
             y=[label(arm)] * len(values),
-            customdata=[f"seed {seed}" for seed in values.index],
+            customdata=[f"{unit(records)} {seed}" for seed in values.index],
             hovertemplate="%{customdata}: %{x:.4g}",
             marker={"color": look.colour, "symbol": look.symbol, "size": 9, "opacity": 0.75},
             **common,
@@ -82,37 +81,6 @@ def final_values(records: Records, metric: str) -> Any:
     plot.update_xaxes(**scale_of(metric, finals[metric].dropna()))
     plot.update_yaxes(categoryorder="array", categoryarray=[label(arm) for arm in reversed(arms)])
     plot.update_layout(height=110 + 34 * len(arms), margin={"t": 32})
-    return plot
-
-
-def momentum_over_steps(records: Records) -> Any:
-    """Return the momentum in use at every optimizer step, a step line per tuned trial.
-
-    Lines are set apart by less than a hundredth, so that trials of equal momentum are all seen.
-    """
-    plot = figure("Momentum in use over training, per tuned trial", "optimizer steps", "momentum β")
-    looks, trials = arm_looks(records), tuned_trials(records)
-    for place, trial in enumerate(trials):
-        # The momentum of a report was in use since the report before.
-        momentum = trial.rows[keys.MOMENTUM].to_numpy(float)[[0, *range(len(trial.rows))]]
-        # Lines of equal momentum would hide each other; the hover text tells the exact value.
-        aside = _APART * (place / max(len(trials) - 1, 1) - 0.5)
-        plot.add_scatter(
-            x=[0, *trial.rows[keys.STEPS].astype(int)],
-            y=_floats(momentum + aside),
-            customdata=_floats(momentum),
-            name=label(trial.name),
-            mode="lines",
-            opacity=min(1.0, 3 * _MOST_ENTRIES / len(trials)),
-            line={
-                "shape": "vh",
-                "color": looks[trial.arm].colour,
-                "dash": _SEED_DASHES[place % len(_SEED_DASHES)],
-                "width": 2,
-            },
-            hovertemplate="step %{x}: β = %{customdata:.3g}",
-        )
-    plot.update_layout(showlegend=len(trials) <= _MOST_ENTRIES)
     return plot
 
 
@@ -134,7 +102,7 @@ def gain_curves(trial: TunedTrial) -> Any:
         ringed = [candidate == chosen for candidate in statistics.candidates]
         plot.add_scatter(
             x=names,
-            y=_floats(statistics.gain()),
+            y=floats(statistics.gain()),
             name=f"step {step}",
             mode="lines+markers",
             line={"color": colour, "width": 2},
@@ -167,16 +135,22 @@ def _over_seeds(records: Records, arm: str, metric: str, time: str) -> pd.DataFr
         own = own[own["trial_id"].isin(finished)]
     values = own[[time, metric]].apply(pd.to_numeric, errors="coerce")
     values = values.replace([np.inf, -np.inf], np.nan).dropna()
-    return values.groupby(time)[metric].agg(["mean", "min", "max", "count"])
+    return thinned(values.groupby(time)[metric].agg(["mean", "min", "max", "count"]))
+
+
+def thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Return at most 400 evenly spread rows of a table, the first and the last among them."""
+    most = min(len(table), _MOST_POINTS)
+    return table.iloc[np.linspace(0, len(table) - 1, most).round().astype(int)]
 
 
 def _add_curve(plot: Any, arm: str, curve: pd.DataFrame, look: ArmLook) -> None:
-    time = _floats(curve.index)
+    time = floats(curve.index)
     common = {"name": label(arm), "legendgroup": label(arm)}
     if curve["count"].max() > 1:
         plot.add_scatter(
             x=np.concatenate([time, time[::-1]]),
-            y=np.concatenate([_floats(curve["max"]), _floats(curve["min"])[::-1]]),
+            y=np.concatenate([floats(curve["max"]), floats(curve["min"])[::-1]]),
             mode="lines",
             line={"width": 0},
             fill="toself",
@@ -187,7 +161,7 @@ def _add_curve(plot: Any, arm: str, curve: pd.DataFrame, look: ArmLook) -> None:
         )
     plot.add_scatter(
         x=time,
-        y=_floats(curve["mean"]),
+        y=floats(curve["mean"]),
         customdata=curve["count"].to_numpy(np.int32),
         mode="lines",
         line={"color": look.colour, "dash": look.dash, "width": look.width},
@@ -200,6 +174,6 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _floats(values: Any) -> Any:
+def floats(values: Any) -> Any:
     """Return single precision, which figures show exactly enough and store in half the size."""
     return np.asarray(values, dtype=np.float32)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-from gap_tune.report.finals import fixed_arms, values_by_seed
-from gap_tune.report.formatting import count, number, plural
+from gap_tune.report.finals import (
+    arm_names,
+    final_metrics,
+    fixed_arms,
+    trials_with,
+    unit,
+    values_by_seed,
+)
+from gap_tune.report.formatting import count, duration, number, plural
 from gap_tune.report.paired import CONFIDENCE, PairedDifference
 from gap_tune.report.tables import spent
 from gap_tune.study.arms import GAP
@@ -54,9 +63,24 @@ def few_seeds(difference: PairedDifference) -> str:
     return f"{plural(pairs, 'seed')} are few: {limit}."
 
 
+def conditions(records: Records) -> str:
+    """Return at which budget the arms are compared, and what limits the comparison."""
+    budget = records.study.get("budget_text")
+    texts = [f"Compared: {budget}." if budget else ""]
+    if records.study.get("settings", {}).get("hold_out"):
+        texts.append("Every arm trains without the samples held out for gap-validation.")
+    return " ".join(filter(None, texts))
+
+
 def hindsight(records: Records, best: str) -> str:
     """Return how the fixed arm came to be the one compared with."""
     arms = len(fixed_arms(records))
+    trials = records.trials[records.trials["arm"] == best].groupby("seed").size().max()
+    if trials > 1:
+        return (
+            f"{best}'s result on a seed is the best of {count(trials)} trials by {records.metric}, "
+            "which favours it in that metric."
+        )
     if arms == 1:
         return f"{best} is the only fixed arm: another momentum may do better."
     return (
@@ -73,6 +97,67 @@ def cost(records: Records) -> str:
     return (
         f"Cost: {plural(gap / gap_seeds, 'trial')} per seed for GAP, {count(fixed / fixed_seeds)} "
         f"for the fixed arms ({count(gap_steps)} and {count(fixed_steps)} training steps in all)."
+    )
+
+
+def best_trial(records: Records) -> str:
+    """Return the best trial by its last report, of the ended ones where there are any."""
+    ended = trials_with(records, "finished")
+    for trials, so_far in ((ended, ""), (records.trials, " so far")):
+        if records.metric not in trials:
+            continue
+        values = pd.to_numeric(trials[records.metric], errors="coerce").replace(
+            [math.inf, -math.inf], math.nan
+        )
+        if values.notna().any():
+            place = values.idxmin() if records.mode == "min" else values.idxmax()
+            best = trials.loc[place]
+            return (
+                f"Best {records.metric}{so_far}: {number(values[place])}, by trial "
+                f"{best['trial_id']} ({best['arm']})."
+            )
+    return f"No trial has reported a finite {records.metric} yet."
+
+
+def by_arm(records: Records) -> str:
+    """Return the mean of each arm's trials, where there are several arms."""
+    finals = final_metrics(records)
+    values = {arm: values_by_seed(finals, arm, records.metric) for arm in arm_names(records)}
+    told = [
+        f"{arm} {number(own.mean())} ({plural(len(own), unit(records))})"
+        for arm, own in values.items()
+        if len(own)
+    ]
+    return f"Mean {records.metric} of ended trials: {', '.join(told)}." if len(told) > 1 else ""
+
+
+def progress(records: Records) -> str:
+    """Return how many trials are open or failed; nothing when all ended well."""
+    amounts = {name: len(trials_with(records, name)) for name in ("unfinished", "failed")}
+    told = [f"{count(amount)} {name}" for name, amount in amounts.items() if amount]
+    return f"Of {plural(len(records.trials), 'trial')}, {', '.join(told)}." if told else ""
+
+
+def unpaired(records: Records) -> str:
+    """Return why no test compares the arms, and what would let one."""
+    if GAP.name in arm_names(records) and fixed_arms(records) and not records.study["paired"]:
+        why = "its trials share no seeds, so they differ in more than momentum"
+    else:
+        why = "it does not hold both trials that GapScheduler tunes and trials of fixed momenta"
+    return (
+        f"Whether GAP helped cannot be told from this experiment: {why}. Give every trial "
+        'config["seed"], run both kinds with each seed and the same other settings, and this page '
+        "compares them seed by seed."
+    )
+
+
+def total_cost(records: Records) -> str:
+    """Return the trials, training steps and time of all arms together."""
+    trials, steps = spent(records, arm_names(records))
+    seconds = float(records.trials["seconds"].sum())
+    return (
+        f"Cost: {plural(trials, 'trial')}, {plural(steps, 'training step')}, "
+        f"{duration(seconds)} of trial time."
     )
 
 

@@ -21,10 +21,11 @@ from gap_tune.study.records import Records
 def summarise(records: Records) -> pd.DataFrame:
     """Return one row per arm, in study order.
 
-    Metrics are those of the last report of each finished trial, averaged over seeds. Regret is the
-    study's metric against the best fixed arm, paired over the seeds that both finished; positive
-    is worse whether the metric is minimised or maximised. The best fixed arm is known only in
-    hindsight, so its own regret is 0 by construction.
+    Metrics are those of the last report of an arm's trial on a seed, of the best by the study's
+    metric where it has several, averaged over seeds. Regret is the study's metric against the best
+    fixed arm, paired over the seeds that both finished; positive is worse whether the metric is
+    minimised or maximised. The best fixed arm is known only in hindsight, so its own regret is 0
+    by construction.
 
     Returns:
         A table with the columns ``arm``; ``seeds`` (finished); ``<metric>_mean`` and
@@ -64,4 +65,5 @@ def spent(records: Records, arms: list[str]) -> tuple[int, int]:
     if trials.empty:
         return 0, 0
     own = trials[trials["arm"].isin(arms)]
-    return len(own), int(own["steps"].sum())
+    # A run that failed before it had a trial has a row, but no trial's name.
+    return int((own["trial_id"] != "").sum()), int(own["steps"].sum())

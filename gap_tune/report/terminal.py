@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gap_tune.report import sentences
 from gap_tune.report.finals import metric_names
 from gap_tune.report.formatting import count, mean_and_error, plain
 from gap_tune.report.tables import summarise
@@ -83,4 +84,4 @@ def _caption(records: Records, answer: Verdict) -> Text:
     text = "Mean over seeds, ± standard error."
     if answer.best_fixed is not None:
         text += f" Regret: {records.metric} against {answer.best_fixed}, + is worse."
-    return Text(plain(text))
+    return Text(plain(" ".join(filter(None, (text, sentences.conditions(records))))))

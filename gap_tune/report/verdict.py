@@ -12,6 +12,7 @@ from gap_tune.report.finals import (
     best_fixed_arm,
     final_metrics,
     fixed_arms,
+    lost_seeds,
     trials_with,
     values_by_seed,
 )
@@ -60,7 +61,10 @@ def verdict(records: Records) -> Verdict:
     gain is never claimed where GAP failed on a seed that the best fixed arm finished, nor from a
     study that is still running: looking until it looks good would make any arm win.
     """
-    if GAP.name not in arm_names(records) or not fixed_arms(records):
+    comparable = GAP.name in arm_names(records) and fixed_arms(records)
+    if "experiment" in records.study and not (comparable and records.study["paired"]):
+        return _without_comparison(records)
+    if not comparable:
         return Verdict("undecided", "Nothing to compare: it takes the arm gap and a fixed arm.")
     finals, cost = final_metrics(records), sentences.cost(records)
     best = best_fixed_arm(records, finals)
@@ -72,8 +76,7 @@ def verdict(records: Records) -> Verdict:
         return Verdict(kind, headline, cost=cost)
     gap, fixed = (values_by_seed(finals, arm, records.metric) for arm in (GAP.name, best))
     difference = PairedDifference.between(gap, fixed, records.mode)
-    failed = set(trials_with(records, "failed", [GAP.name]).get("seed", ()))
-    lost = (failed & set(fixed.index)) - set(gap.index)
+    lost = lost_seeds(records, finals, GAP.name) & set(fixed.index)
     kind, headline = (
         _incomplete(records)
         or _unreliable(difference, best, lost)
@@ -89,15 +92,32 @@ def verdict(records: Records) -> Verdict:
     return Verdict(kind, headline, tuple(filter(None, details)), cost, best, difference)
 
 
+def _without_comparison(records: Records) -> Verdict:
+    """Return what trials show that no seeds pair: the best of them, and why that is all."""
+    details = (sentences.by_arm(records), sentences.progress(records), sentences.unpaired(records))
+    return Verdict(
+        "undecided",
+        sentences.best_trial(records),
+        tuple(filter(None, details)),
+        sentences.total_cost(records),
+    )
+
+
 def _incomplete(records: Records) -> tuple[Kind, str] | None:
-    planned, started = records.study.get("seeds", 0), len(records.trials)
-    planned = planned * len(records.study["arms"]) if isinstance(planned, int) else 0
-    total = max(planned, started)
-    ended = started - len(trials_with(records, "unfinished"))
-    if ended == total:
+    study, trials = records.study, records.trials
+    seeds = study.get("seeds", 0)
+    each = seeds * len(study["arms"]) if isinstance(seeds, int) else 0
+    # Arms that search have runs of their own, and may start as many trials as their budget pays.
+    searched = [run["arm"] for run in study.get("runs", ())]
+    own = 0 if trials.empty else int(trials["arm"].isin(searched).sum())
+    total = max(study.get("shared_trials", each), len(trials) - own) + own
+    ended = len(trials) - len(trials_with(records, "unfinished"))
+    still_open = study.get("open_runs", 0)
+    if ended == total and not still_open:
         return None
+    to_come = f", {plural(still_open, 'run')} to come or to end" if still_open else ""
     return "undecided", (
-        f"Undecided: the study is not complete, {ended} of {plural(total, 'trial')} ended."
+        f"Undecided: the study is not complete, {ended} of {plural(total, 'trial')} ended{to_come}."
     )
 
 

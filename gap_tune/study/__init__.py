@@ -1,7 +1,9 @@
-"""Studies: arms compared with paired seeds in one Ray Tune run, and their records."""
+"""Studies: arms compared with paired seeds at a stated budget, and their records."""
 
 from gap_tune.study.arms import Arm, parse_arm
+from gap_tune.study.budget import Budget
 from gap_tune.study.records import Records, read_records
-from gap_tune.study.runner import Study
+from gap_tune.study.resources import Resources
+from gap_tune.study.study import Study
 
-__all__ = ["Arm", "Records", "Study", "parse_arm", "read_records"]
+__all__ = ["Arm", "Budget", "Records", "Resources", "Study", "parse_arm", "read_records"]

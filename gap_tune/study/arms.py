@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gap_tune.errors import InvalidValueError, check_range
+from gap_tune.errors import InvalidValueError, check_count, check_range
+from gap_tune.rules import AlignmentRule
 from gap_tune.tune import keys
-from gap_tune.workloads.families import DEFAULT_FAMILY, FAMILIES, get_family
+from gap_tune.workloads.families import FAMILIES, get_family
 
 DEMO_MOMENTA = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
+
+# Families that an arm's momentum belongs to: a study has one of them for all its arms.
+BASE_FAMILIES = ("sgd", "adamw")
+# What the family of an arm is called where the study's is another than "sgd".
+_VARIANTS = {
+    ("switch", "adamw"): "switch-adamw",
+    ("switch-parameter", "adamw"): "switch-adamw-parameter",
+    ("schedulefree", "adamw"): "schedulefree-adamw",
+}
+
+GRID, OPTUNA, ASHA, MEDIAN, PBT = "grid", "optuna", "asha", "median", "pbt"
+# Trials per seed. Eight is a small search that a study can still repeat on every seed; a
+# population needs two to learn from each other and costs a restart at every exploit.
+_OWN_TRIALS = {OPTUNA: 8, ASHA: 8, MEDIAN: 8, PBT: 4}
+
+# Steps from one held-out gradient to the next: a quarter more gradients.
+VALIDATION_EVERY = 4
+# Held-out gradients alone judge the candidates (Section 4 of the paper). Trials that observe none
+# are decided as by AlignmentRule(), so that one rule serves all arms of a run.
+RULE = AlignmentRule(validation_weight=1.0)
 
 
 @dataclass(frozen=True)
@@ -17,9 +39,14 @@ class Arm:
     """One method.
 
     Attributes:
-        name: As in tables and on the command line: "gap", "fixed:0.9" or "trainable-diagonal".
-        momentum: The fixed momentum in [0, 1); None lets gap_tune choose it, where there is one.
-        family: The optimizer family to train with.
+        name: As in tables and on the command line: "gap", "fixed:0.9" or "optuna:16".
+        momentum: The fixed momentum in [0, 1); None for arms that keep none.
+        family: The optimizer family to train with; None takes the study's, "sgd" or "adamw".
+        mode: Who chooses the momentum (``gap_tune.attach``); None leaves it to ``GapSearch``.
+        validation_every: Steps from one held-out gradient to the next; None takes none.
+        search: How the arm searches: "grid", "optuna", "asha", "median", "pbt" or None.
+        momenta: The momenta of a grid.
+        trials: Trials that the arm takes per seed when left to itself.
 
     >>> Arm("fixed:0.9", 0.9).is_fixed
     True
@@ -27,26 +54,67 @@ class Arm:
 
     name: str
     momentum: float | None = None
-    family: str = DEFAULT_FAMILY
+    family: str | None = None
+    mode: str | None = None
+    validation_every: int | None = None
+    search: str | None = None
+    momenta: tuple[float, ...] = ()
+    trials: int = 1
 
     @property
     def is_fixed(self) -> bool:
-        """Whether this is a baseline that keeps its momentum."""
-        return self.momentum is not None
+        """Whether this is a baseline whose trials keep the momentum that they are given."""
+        return self.momentum is not None or self.search is not None
 
-    def configuration(self) -> dict[str, Any]:
-        """Return what sets the arm's trials apart from those of other arms."""
+    def family_in(self, family: str) -> str:
+        """Return the family that the arm trains with in a study of that family."""
+        if self.family is None:
+            return family
+        return _VARIANTS.get((self.family, family), self.family)
+
+    def is_tuned(self, family: str) -> bool:
+        """Whether gap_tune supplies the momentum of the arm's trials."""
+        return not self.is_fixed and get_family(self.family_in(family)).has_momentum
+
+    def configuration(self, family: str = "sgd") -> dict[str, Any]:
+        """Return what sets the arm's trials apart from those of other arms.
+
+        Learning rate and weight decay are not in it: those are ``workload.recipe(...)`` of
+        ``family_in(family)``, or searched. Neither is the momentum of arms that search it.
+
+        Args:
+            family: The study's family; the entry "family" is there where the arm's is another.
+
+        Raises:
+            InvalidValueError: When there is no such family.
+
+        >>> parse_arm("trainable-diagonal").configuration("adamw")
+        {'arm': 'trainable-diagonal', 'family': 'trainable-diagonal', 'gap': {'mode': 'fixed'}}
+        """
         own: dict[str, Any] = {"arm": self.name}
         if self.momentum is not None:
             own["momentum"] = self.momentum
-        if self.family != DEFAULT_FAMILY:
-            own["family"] = self.family
-        if not get_family(self.family).has_momentum:
-            own[keys.SECTION] = {"mode": keys.MODE_FIXED}
+        if self.validation_every is not None:
+            own["validation_every"] = self.validation_every
+        trained = self.family_in(family)
+        if trained != family:
+            own["family"] = trained
+        searched = self.search is not None
+        mode = keys.MODE_FIXED if searched or not get_family(trained).has_momentum else self.mode
+        if mode is not None:
+            own[keys.SECTION] = {"mode": mode}
         return own
 
 
 GAP = Arm("gap")
+_PLAIN = {
+    arm.name: arm
+    for arm in (
+        GAP,
+        Arm("gap-trial", mode=keys.MODE_TRIAL),
+        Arm("gap-validation", validation_every=VALIDATION_EVERY),
+    )
+}
 
 
 def fixed_arm(momentum: float) -> Arm:
@@ -59,33 +127,74 @@ def fixed_arm(momentum: float) -> Arm:
     return Arm(f"fixed:{value:.12g}", value)
 
 
-def parse_arm(text: str) -> Arm:
-    """Return the arm that a name stands for: "gap", "fixed:<momentum>" or an optimizer family.
-
-    A family's arm trains at its default hyperparameters and the study's learning rate; to search
-    its space, give ``get_family(name).space`` to a tuner of ``gap_tune.workloads.loop.train``.
+def grid_arm(momenta: Sequence[float] = DEMO_MOMENTA) -> Arm:
+    """Return the baseline that tries all momenta and keeps the best by validation.
 
     Raises:
-        InvalidValueError: When the name is unknown or the momentum is not in [0, 1).
+        InvalidValueError: When one is outside [0, 1).
 
-    >>> parse_arm("fixed:0.90")
-    Arm(name='fixed:0.9', momentum=0.9, family='sgd')
+    >>> grid_arm([0.5, 0.9]).name
+    'fixed:0.5|0.9'
     """
-    kind, _, value = text.strip().partition(":")
-    if kind == "gap" and not value:
-        return GAP
+    values = tuple(dict.fromkeys(fixed_arm(momentum).momentum or 0.0 for momentum in momenta))
+    name = "grid" if values == DEMO_MOMENTA else "|".join(f"{value:.12g}" for value in values)
+    return Arm(f"fixed:{name}", search=GRID, momenta=values, trials=len(values))
+
+
+def parse_arm(text: str) -> Arm:
+    """Return the arm that a name stands for.
+
+    - "gap": the scheduler chooses momentum at every report; "gap-trial": the trial itself, at
+      every step; "gap-validation": as "gap", judged by held-out gradients. A study with it holds
+      the same samples out in every arm, where the workload has no such split of its own.
+    - "fixed:<momentum>"; "fixed:grid" or "fixed:<momentum>|<momentum>|...", all of them, of which
+      the best by validation counts on each seed.
+    - "optuna", "asha", "median", "pbt": search learning rate and momentum, with 8, 8, 8 and 4
+      trials per seed, or as many as "optuna:16" says.
+    - an optimizer family, such as "switch", "yellowfin" or "trainable-diagonal", at its default
+      hyperparameters.
+
+    Raises:
+        InvalidValueError: When the name is unknown or a number is out of range.
+
+    >>> parse_arm("fixed:0.90").name, parse_arm("optuna").trials
+    ('fixed:0.9', 8)
+    """
+    name = text.strip()
+    if name in _PLAIN:
+        return _PLAIN[name]
+    kind, _, value = name.partition(":")
     if kind == "fixed":
-        try:
-            momentum = float(value)
-        except ValueError:
-            momentum = float("nan")
-        return fixed_arm(momentum)
-    families = sorted(set(FAMILIES) - {DEFAULT_FAMILY})
-    if text.strip() in families:
-        return Arm(text.strip(), family=text.strip())
+        return grid_arm() if value == GRID else _parse_fixed(value)
+    if kind in _OWN_TRIALS and (value or kind == name):
+        return _parse_search(kind, value)
+    families = sorted(set(FAMILIES) - set(BASE_FAMILIES))
+    if name in families:
+        return Arm(name, family=name)
     raise InvalidValueError(
-        f"arm must be 'gap', 'fixed:<momentum>' or one of {families}, but got {text!r}."
+        f"arm must be one of {list(_PLAIN)}, 'fixed:<momentum>', 'fixed:grid', "
+        f"{sorted(_OWN_TRIALS)} or a family of {families}, but got {text!r}."
     )
+
+
+def _parse_fixed(text: str) -> Arm:
+    momenta = [_number(part) for part in text.split("|")]
+    return fixed_arm(momenta[0]) if len(momenta) == 1 else grid_arm(momenta)
+
+
+def _parse_search(kind: str, text: str) -> Arm:
+    if not text:
+        return Arm(kind, search=kind, trials=_OWN_TRIALS[kind])
+    trials: Any = int(text) if text.isdecimal() else text
+    check_count(f"trials of the arm {kind}", trials, 2 if kind == PBT else 1)
+    return Arm(f"{kind}:{trials}", search=kind, trials=trials)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def check_arms(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:

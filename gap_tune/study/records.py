@@ -13,6 +13,10 @@ import pandas as pd
 from gap_tune.errors import StateError
 
 STUDY_FILE = "study.json"
+# In a study's folder: the run that arms share, and the folder of those that have one each.
+EXPERIMENT, RUNS = "experiment", "runs"
+# In the folder of a run that has ended.
+RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,14 @@ class Records:
     """A study's results as tables.
 
     Attributes:
-        study: What ``study.json`` says: workload, arms, seeds, metric, mode, settings, command,
-            versions.
+        study: What ``study.json`` says: workload, arms, seeds, metric, mode, budget, settings,
+            command, versions; and as ``open_runs`` how many runs of single arms have not ended.
         results: One row per report, in order: ``arm, seed, trial_id, iteration, epoch``, every
             metric, and the columns ``gap/...``.
-        trials: One row per trial: ``arm, seed, trial_id, status`` ("finished", "failed" or
-            "unfinished"), ``error``, ``reports``, ``steps``, ``seconds``, and the metrics of its
-            last report.
+        trials: One row per trial: ``arm, seed, trial_id, status`` ("finished", "stopped" before
+            its last epoch by its arm, "failed" or "unfinished"), ``error``, ``reports``, ``steps``,
+            ``seconds``, and the metrics of its last report. A run that failed before it had any
+            trial has one row, with an empty ``trial_id``.
     """
 
     study: Mapping[str, Any]
@@ -58,15 +63,57 @@ def read_records(folder: Path | str) -> Records:
         raise StateError(
             f"{folder} must be the folder of a gap_tune study with a {STUDY_FILE}, but {error}."
         ) from None
-    states = _trial_states(folder)
-    loaded = [_read_trial(path.parent, states) for path in sorted(folder.glob("*/params.json"))]
+    own = study.get("runs", [])
+    searched = {run["arm"] for run in own}
+    together = [name for name in study["arms"] if name not in searched]
+    pairs = [(name, seed) for seed in range(study.get("seeds", 0)) for name in together]
+    runs = [(folder, pairs)] + [
+        (folder.parent / RUNS / run["folder"], [(run["arm"], run["seed"])]) for run in own
+    ]
+    epochs = study.get("settings", {}).get("epochs", 0)
+    loaded = [trial for path, pairs in runs for trial in _read_run(path, pairs, epochs)]
+    study["open_runs"] = sum(not run_state(path) for path, _ in runs[1:])
     order = {name: place for place, name in enumerate(study["arms"])}
     loaded.sort(key=lambda pair: (order.get(pair[0]["arm"], len(order)), pair[0]["seed"]))
     rows = [row for _, rows in loaded for row in rows]
     return Records(study, pd.DataFrame(rows), pd.DataFrame([trial for trial, _ in loaded]))
 
 
-def _trial_states(folder: Path) -> dict[str, str]:
+def run_state(folder: Path) -> str:
+    """Return the state of a run: "finished", "failed", or "" when it has not ended."""
+    return str(_run_end(folder).get("state", ""))
+
+
+def _run_end(folder: Path) -> dict[str, Any]:
+    try:
+        end = json.loads((folder / RUN_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return end if isinstance(end, dict) else {}
+
+
+Trial = tuple[dict[str, Any], list[dict[str, Any]]]
+
+
+def _read_run(folder: Path, pairs: list[tuple[str, int]], epochs: float) -> list[Trial]:
+    """Return a run's trials, or of one that failed before it had any what stands for them.
+
+    Args:
+        folder: Of the run.
+        pairs: The arms and seeds that it is for.
+        epochs: Of a full trial.
+    """
+    states = trial_states(folder)
+    paths = sorted(folder.glob("*/params.json"))
+    trials = [read_trial(path.parent, states, epochs) for path in paths]
+    end = _run_end(folder)
+    if trials or end.get("state") != "failed":
+        return trials
+    nothing = {"status": "failed", "error": end["error"], "reports": 0, "steps": 0, "seconds": 0.0}
+    return [({"arm": arm, "seed": seed, "trial_id": "", **nothing}, []) for arm, seed in pairs]
+
+
+def trial_states(folder: Path) -> dict[str, str]:
     """Return the status of every trial, by id, in Ray Tune's newest saved state."""
     states = {}
     for path in sorted(folder.glob("experiment_state-*.json"))[-1:]:
@@ -80,9 +127,14 @@ def _trial_states(folder: Path) -> dict[str, str]:
     return states
 
 
-def _read_trial(
-    folder: Path, states: Mapping[str, str]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read_trial(folder: Path, states: Mapping[str, str], epochs: float) -> Trial:
+    """Return a trial's row and those of its reports.
+
+    Args:
+        folder: Of the trial.
+        states: Status by trial, from ``trial_states``.
+        epochs: Of a full trial; one that ended before was stopped.
+    """
     config = json.loads((folder / "params.json").read_text())
     names = {"arm": config.get("arm", folder.name), "seed": config.get("seed", 0)}
     # After a restart from a checkpoint some iterations were reported twice: the later one counts.
@@ -102,10 +154,11 @@ def _read_trial(
     trial_id = last.get("trial_id", folder.name.rpartition("_")[2])
     # A trial that died, recovered and finished has an error log too: Ray's state decides.
     status = states.get(trial_id, "ERROR" if error else "RUNNING")
+    early = status == "TERMINATED" and last.get("epoch", epochs) < epochs
     trial = {
         **(rows[-1] if rows else names),
         "trial_id": trial_id,
-        "status": _STATUS.get(status, "unfinished"),
+        "status": "stopped" if early else _STATUS.get(status, "unfinished"),
         "error": error.splitlines()[-1] if error and status == "ERROR" else "",
         "reports": len(rows),
         "steps": last.get("gap/steps", 0),

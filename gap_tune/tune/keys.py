@@ -16,8 +16,6 @@ SEQ = "gap/seq"
 # Of the scheduler's decision on this result, or of the trial's own latest; else empty.
 DECISION = "gap/decision"
 REASON = "gap/reason"
-# Seconds from the result's arrival at the scheduler until that decision was sent.
-DECISION_S = "gap/decision_s"
 STATISTICS = "gap/statistics"
 # The same for each beta2 of config["gap"]["betas2"]: JSON, str(beta2) -> statistics.
 STATISTICS_BY_BETA2 = "gap/statistics_by_beta2"

@@ -11,7 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from gap_tune.errors import InvalidValueError
 from gap_tune.rules import Decision, MomentumRule
-from gap_tune.tune import decisions, delivery, keys, siblings
+from gap_tune.tune import decisions, delivery, keys, latency, siblings
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.deciding import Decider, whole
 from gap_tune.tune.finite import is_finite, non_finite_message
@@ -91,8 +91,8 @@ class GapScheduler(SchedulerWrapper):
         # Trials that have reported to this driver, and the decisions on results in the making.
         self._reported: set[str] = set()
         self._made: dict[str, Decision] = {}
-        # Seconds that the latest answer took.
-        self._took = 0.0
+        # Trials that were told to fail, and have not started anew.
+        self._failing: set[str] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler; ask to be told when trials start and report."""
@@ -123,7 +123,7 @@ class GapScheduler(SchedulerWrapper):
         # The last result comes twice, the second time with "done" from a trial that has ended.
         if action == TrialScheduler.CONTINUE and not result.get("done"):
             self._answer(tune_controller, trial, result)
-            self._took = time.perf_counter() - arrived
+            latency.note(trial.trial_id, time.perf_counter() - arrived)
         return action
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
@@ -196,8 +196,6 @@ class GapScheduler(SchedulerWrapper):
         if decision is not None:
             result[keys.DECISION] = decision.explanation
             result[keys.REASON] = str(decision.reason)
-            # Ray tells callbacks of a result as soon as the scheduler has answered it.
-            result[keys.DECISION_S] = self._took
 
     def _send(self, trial: Any, result: dict[str, Any], decision: Decision | None) -> None:
         """Send a decision that changes something: most do not, and a message costs both sides."""
@@ -211,6 +209,7 @@ class GapScheduler(SchedulerWrapper):
 
     def _on_trial_start(self, tune_controller: Any, trial: Any) -> None:
         """Send what a trial's process took with it when it died, or missed when it paused."""
+        self._failing.discard(trial.trial_id)
         try:
             # After a restore of the study the storage's copy is the one to go on from.
             if trial.trial_id in self._reported:
@@ -239,7 +238,9 @@ class GapScheduler(SchedulerWrapper):
     def _fail(self, trial: Any, result: dict[str, Any], failure: str) -> str:
         logger.warning("Trial %s fails: %s", trial.trial_id, failure)
         told = False
-        if keys.SEQ in result:
+        # Once is enough; who goes on, as workers without a mailbox do, has not heard it.
+        if keys.SEQ in result and trial.trial_id not in self._failing:
+            self._failing.add(trial.trial_id)
             try:
                 directive = delivery.Directive(seq=0, failure=failure)
                 told = delivery.send(trial, directive, mailbox=result.get(keys.MAILBOX))
@@ -250,9 +251,11 @@ class GapScheduler(SchedulerWrapper):
         return action
 
     def _forget(self, trial: Any) -> None:
-        self._log.flush(trial)
+        self._log.close(trial)
         self._reported.discard(trial.trial_id)
         self._made.pop(trial.trial_id, None)
+        self._failing.discard(trial.trial_id)
+        latency.take(trial.trial_id)
         if self._siblings is not None:
             self._siblings.forget(trial)
         # Not when it failed: the trial may be tried again, and look for the answer it was sent.

@@ -106,8 +106,11 @@ def test_prometheus_scrapes_the_port_that_ray_exports_and_grafana_reads_it() -> 
     assert source["url"] == "http://prometheus:9090"
     study = COMPOSE["services"]["study"]
     assert study["environment"]["RAY_PROMETHEUS_HOST"] == source["url"]
-    (provider,) = configs["dashboards"]["providers"]
+    provider, ours = configs["dashboards"]["providers"]
     assert provider["options"]["path"].startswith("/tmp/ray/")
+    # The dashboard that gap_tune writes, where it writes it.
+    written = ours["options"]["path"].removesuffix("/grafana/dashboards")
+    assert f"gap-tune dashboards --out {written} " in study["command"][-1]
     assert "ray:/tmp/ray" in study["volumes"]
     assert "ray:/tmp/ray:ro" in COMPOSE["services"]["grafana"]["volumes"]
 

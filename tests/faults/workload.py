@@ -31,6 +31,7 @@ def descend(config: dict[str, Any]) -> None:
     trial.restore(model=torch.nn.ParameterList([weight]), generator=generator)
     for begun, _ in enumerate(trial.epochs(config.get("epochs", EPOCHS))):
         die_at_random(config, begun)
+        hold(config, begun)
         for _ in range(STEPS):
             optimizer.zero_grad()
             noise = 0.1 * torch.randn(DIMENSION, generator=generator)
@@ -47,6 +48,12 @@ def node() -> str:
     import ray
 
     return str(ray.get_runtime_context().get_node_id())
+
+
+def hold(config: dict[str, Any], begun: int) -> None:
+    """Stay in the second epoch as long as there is a file ``config["hold"]``."""
+    while begun == 1 and "hold" in config and Path(config["hold"]).exists():
+        time.sleep(0.1)
 
 
 def die_at_random(config: dict[str, Any], begun: int) -> None:

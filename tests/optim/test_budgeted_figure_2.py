@@ -2,45 +2,69 @@
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "figure_2_budgets.py"
+from gap_tune.errors import InvalidValueError
+from gap_tune.optim.budgeted.comparison import best_settings, losses_from, relative
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "10_figure_2_budgets.py"
 
 
 @pytest.fixture(scope="module")
-def figure() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(EXAMPLE.stem, EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[EXAMPLE.stem] = module
-    spec.loader.exec_module(module)
-    return module
+def figure() -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLE))
 
 
-def test_frobenius_optimum_is_fastest_among_operators_of_equal_power(figure: ModuleType) -> None:
-    optimum, random = figure.equal_power()
-    assert random.shape == (figure.STEPS + 1, figure.RANDOM_OPERATORS)
+def test_frobenius_optimum_is_fastest_among_operators_of_equal_power(
+    figure: dict[str, Any],
+) -> None:
+    optimum, random = figure["equal_power"]()
+    assert random.shape == (figure["STEPS"] + 1, figure["RANDOM_OPERATORS"])
     assert (optimum[1:, None] < random[1:]).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "winners"),
+    [("elliptic", {"Frobenius", "spectral"}), ("Rosenbrock", {"diagonal"})],
+)
 def test_frobenius_budget_is_best_on_the_elliptic_and_not_on_a_nonconvex_loss(
-    figure: ModuleType,
+    name: str, winners: set[str], figure: dict[str, Any]
 ) -> None:
-    elliptic = figure.best_of_each_budget("elliptic")
-    assert min(elliptic, key=lambda budget: elliptic[budget][0]) in ("Frobenius", "spectral")
-    rosenbrock = figure.best_of_each_budget("Rosenbrock")
-    assert min(rosenbrock, key=lambda budget: rosenbrock[budget][0]) == "diagonal"
+    best = best_settings(*figure["LOSSES"][name])
+    assert set(best) == {"Frobenius", "spectral", "data-metric", "diagonal"}
+    assert min(best, key=lambda budget: best[budget].score) in winners
 
 
-def test_picture_is_written(figure: ModuleType, tmp_path: Path) -> None:
-    line = torch.logspace(0, -3, figure.STEPS + 1)
-    figure.draw(tmp_path / "figure.png", [("(a)", [("line", (200, 0, 0), 5, line)])] * 4)
-    with Image.open(tmp_path / "figure.png") as image:
-        assert image.size == (1040, 720)
-        assert len(image.convert("RGB").getcolors(10**6)) > 3
+def test_the_search_scores_settings_as_the_optimizers_run(figure: dict[str, Any]) -> None:
+    loss, starts = figure["LOSSES"]["Rosenbrock"]
+    for best in best_settings(loss, starts[:4], steps=20).values():
+        curve = relative(losses_from(loss, starts[:4], best.make, steps=20))
+        assert float(curve.log10().mean()) == pytest.approx(best.score, abs=1e-6)
+
+
+def test_starts_must_be_a_matrix_and_decays_below_one() -> None:
+    with pytest.raises(InvalidValueError, match=r"starts must be a matrix, but got the shape"):
+        best_settings(lambda w: w.square().sum(-1), torch.ones(2))
+    with pytest.raises(InvalidValueError, match=r"decay must be .* but got 1"):
+        best_settings(lambda w: w.square().sum(-1), torch.ones(1, 2).double(), decays=[1.0])
+
+
+@pytest.mark.slow
+def test_the_figure_is_written_and_its_scores_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "figure.html"
+    monkeypatch.setattr(sys, "argv", [EXAMPLE.name, str(path)])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    scores = {(loss, budget): float(score) for loss, budget, score in rows}
+    assert len(scores) == 12
+    assert scores["Rosenbrock", "diagonal"] < scores["Rosenbrock", "Frobenius"] - 0.1
+    assert scores["Ackley", "data-metric"] < scores["Ackley", "Frobenius"] - 0.1
+    assert "elliptic, equal power" in path.read_text()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gap_tune.report import plots
+from gap_tune.report import courses, plots
 from gap_tune.report.decisions import tuned_trials
 from gap_tune.report.figure_style import arm_looks
 
@@ -48,7 +48,7 @@ def test_final_values_show_each_seed_and_the_mean(make_records):
 
 def test_momentum_line_holds_each_value_since_the_report_before(make_records):
     records = make_records({"gap": {0: 0.2}}, reports=3, momenta=(0.9, 0.8, 0.95))
-    (line,) = plots.momentum_over_steps(records).data
+    (line,) = courses.momentum_over_steps(records).data
     assert list(line.x) == [0, 10, 20, 30]
     # Vertical first, then horizontal: the value at a step is that of the stretch before it.
     assert line.line.shape == "vh"
@@ -82,7 +82,7 @@ def test_every_figure_has_a_title_and_named_axes(full_study):
     figures = [
         plots.learning_curves(full_study, "validation_accuracy"),
         plots.final_values(full_study, "test_loss"),
-        plots.momentum_over_steps(full_study),
+        courses.momentum_over_steps(full_study),
         plots.gain_curves(tuned_trials(full_study)[0]),
     ]
     for figure in figures:
@@ -102,7 +102,7 @@ def test_studies_without_any_report_have_empty_figures(make_records):
     records = make_records({"gap": {}, "fixed:0.9": {}})
     assert not plots.has_curve(records, "validation_loss")
     assert not plots.final_values(records, "validation_loss").data
-    assert not plots.momentum_over_steps(records).data
+    assert not courses.momentum_over_steps(records).data
 
 
 def test_a_trial_without_readable_statistics_has_an_empty_gain_figure(make_records):

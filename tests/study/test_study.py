@@ -7,9 +7,7 @@ import pytest
 
 from gap_tune import Study
 from gap_tune.errors import InvalidValueError, StateError
-from gap_tune.study import Records, parse_arm, read_records
-from gap_tune.study.arms import Arm
-from gap_tune.study.runner import Resources
+from gap_tune.study import Records, Resources, read_records
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,9 @@ def test_baselines_keep_their_momentum_and_gap_decides_at_every_report(records: 
     assert set(fixed["gap/momentum"]) == {0.5}
     assert set(fixed["gap/seq"]) == {0}
     for _, rows in records.results[records.results["arm"] == "gap"].groupby("seed"):
-        assert rows["gap/seq"].to_list() == list(range(32))
+        assert (rows["gap/decision"] != "").sum() >= 31
+        changes = (rows["gap/momentum"].diff().fillna(0.0) != 0.0).cumsum()
+        assert rows["gap/seq"].to_list() == changes.to_list()
 
 
 def test_an_arm_without_momentum_is_only_observed(records: Records) -> None:
@@ -114,7 +114,7 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None
     ("change", "complaint"),
     [
         ({"workload": "imagenet"}, "workload must be one of"),
-        ({"arms": ["gap", "adam"]}, "arm must be 'gap', 'fixed:<momentum>' or one of"),
+        ({"arms": ["gap", "adam"]}, "arm must be one of"),
         ({"arms": ["fixed:1.0"]}, r"\[0, 1\)"),
         ({"arms": ["fixed:"]}, "momentum of a fixed arm"),
         ({"arms": []}, "one or more different methods"),
@@ -153,7 +153,3 @@ def test_resources_are_checked() -> None:
         Resources(cpus=0)
     with pytest.raises(InvalidValueError, match="no trial could ever start"):
         Resources(cpus=1, cpus_per_trial=4)
-
-
-def test_arm_names_are_normalised() -> None:
-    assert parse_arm(" fixed:.90") == Arm("fixed:0.9", 0.9)

@@ -89,7 +89,9 @@ def best_settings(
     1.0
     """
     if starts.dim() != 2:
-        raise InvalidValueError(f"starts must be a matrix, but got the shape {tuple(starts.shape)}.")
+        raise InvalidValueError(
+            f"starts must be a matrix, but got the shape {tuple(starts.shape)}."
+        )
     check_count("steps", steps)
     best: dict[str, BestSetting] = {}
     for form, decay in product(_forms(), decays):

@@ -1,0 +1,19 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for all results. [default: gap_tune_results/<workload>-<time>]"),
+]
+Epochs = Annotated[int | None, typer.Option(help="Epochs per trial. [default: the workload's]")]
+Cpus = Annotated[int | None, typer.Option(help="CPU cores to use, one per trial. [default: all]")]
+Lr = Annotated[
+    float | None,
+    typer.Option(help="Learning rate, meant for momentum 0.9. [default: the workload's]"),
+]

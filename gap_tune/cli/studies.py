@@ -1,0 +1,200 @@
+"""Commands that run, continue and report studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gap_tune.cli.options import Cpus, Epochs, Lr, Out
+from gap_tune.errors import InvalidValueError, StateError
+
+if TYPE_CHECKING:
+    from gap_tune.study import Records, Study
+
+DEMO_WORKLOAD = "digits-resnet"
+_ARMS = "gap,fixed:0.5,fixed:0.9,fixed:0.99"
+_OF_RESOURCES = ("cpus", "cpus_per_trial", "gpus_per_trial")
+
+
+def demo(
+    out: Out = None,
+    seeds: Annotated[int, typer.Option(help="Paired seeds: trials per arm.")] = 3,
+    epochs: Epochs = None,
+    cpus: Cpus = None,
+) -> None:
+    """Compare GAP with a sweep of six fixed momenta on real handwritten digits."""
+    from gap_tune.study.arms import DEMO_MOMENTA, GAP, fixed_arm
+
+    arms = [GAP.name, *(fixed_arm(momentum).name for momentum in DEMO_MOMENTA)]
+    given = {"workload": DEMO_WORKLOAD, "arms": arms, "seeds": seeds, "epochs": epochs}
+    _compare({**given, "cpus": cpus, "out": out})
+
+
+def compare(
+    workload: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKLOAD|FILE", help="What to train (`gap-tune workloads`), or study.yaml."
+        ),
+    ],
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods, by commas: gap, gap-trial, gap-validation, fixed:<momentum>, "
+            "fixed:grid, optuna, asha, median, pbt, optuna:<trials>, switch, switch-parameter, "
+            "yellowfin, trainable-diagonal, ... "
+            f"[default: {_ARMS}]"
+        ),
+    ] = None,
+    out: Out = None,
+    seeds: Annotated[int | None, typer.Option(help="Paired seeds. [default: 3]")] = None,
+    epochs: Epochs = None,
+    lr: Lr = None,
+    lr_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH", help="Where to search it. [default: a tenth to three times it]"
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an arm per seed: own, trials:<n>, steps:<n>, steps:<n>x. [default: own]"
+        ),
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Optimizer: sgd, adamw. [default: the workload's]")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric to compare by. [default: validation_loss]")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Whether it should be min or max. [default: min]")
+    ] = None,
+    reports_per_epoch: Annotated[
+        int | None, typer.Option(help="Reports, and decisions, per epoch. [default: 4]")
+    ] = None,
+    cpus: Cpus = None,
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(help="CPU cores of one trial. [default: 1]")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs of one trial, such as 1 or 0.25. [default: 0]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue what is in --out; start where nothing is.")
+    ] = False,
+) -> None:
+    """Compare methods on a workload: same data, epochs and seeds, at a stated budget.
+
+    Options override what a study file says.
+    """
+    from gap_tune.study.files import SUFFIXES, read_study_file
+
+    is_file = workload.endswith(SUFFIXES)
+    given = {
+        "arms": None if arms is None else arms.split(","),
+        "out": out,
+        "seeds": seeds,
+        "epochs": epochs,
+        "lr": lr,
+        "lr_range": lr_range,
+        "budget": budget,
+        "family": family,
+        "metric": metric,
+        "mode": mode,
+        "reports_per_epoch": reports_per_epoch,
+        "cpus": cpus,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+    }
+    said = read_study_file(workload) if is_file else {"workload": workload}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    _compare({"arms": _ARMS.split(","), **said, **chosen}, resume=resume)
+
+
+def resume(folder: Annotated[Path, typer.Argument(help="Folder of a killed study.")]) -> None:
+    """Continue a study whose driver was killed: trials go on from their checkpoints."""
+    from gap_tune.study import Study
+
+    _run(Study.restore(folder), folder, lambda study, callbacks: study.resume(callbacks))
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a study, also a running one.")],
+) -> None:
+    """Write the report of a study anew and print its table."""
+    from gap_tune.study.records import EXPERIMENT
+
+    _present(folder / EXPERIMENT, folder)
+
+
+def _compare(given: dict[str, Any], *, resume: bool = False) -> None:
+    """Run the study that options and file ask for.
+
+    Args:
+        given: Arguments of ``Study`` and ``Resources``, and "out"; None is their default.
+        resume: Whether to continue what is in "out".
+    """
+    from gap_tune.study import Resources, Study
+    from gap_tune.study.records import STUDY_FILE
+
+    arguments = {name: value for name, value in given.items() if value is not None}
+    out = arguments.pop("out", None)
+    if resume and out is None:
+        raise InvalidValueError("--resume must come with --out, the folder to continue, got none.")
+    workload = arguments.pop("workload")
+    name = Path(workload.replace(":", "-")).name
+    folder = Path(out or Path("gap_tune_results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
+    resources = {key: arguments.pop(key) for key in _OF_RESOURCES if key in arguments}
+    study = Study(workload, **arguments, resources=Resources(**resources), storage=folder)
+    if not resume or not (study.folder / STUDY_FILE).exists():
+        _run(study, folder, lambda study, callbacks: study.run(callbacks))
+        return
+    different = study.differs_from(Study.restore(folder))
+    if different:
+        raise StateError(
+            f"--resume must ask for the comparison that {folder} holds, but got other {different}: "
+            "choose another folder, or `gap-tune resume` it as it is."
+        )
+    _run(study, folder, lambda study, callbacks: study.resume(callbacks))
+
+
+def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records]) -> None:
+    import optuna
+
+    from gap_tune.tune.callbacks import ProgressTable
+
+    # The table shows what optuna would say of every trial.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    console = Console()
+    total = study.total_trials()
+    trials = "trials" if total is None else f"{total} trials"
+    conditions = study.conditions
+    console.print(
+        f"{trials}: {len(study.arms)} arms x {study.seeds} seeds, {study.budget.text}, "
+        f"{conditions.epochs} epochs of {conditions.settings['workload']} at lr {conditions.lr:g}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    go(study, [ProgressTable(total, console=console)])
+    _present(study.folder, folder)
+
+
+def _present(experiment: Path, folder: Path) -> None:
+    """Write CSV and page, print table, verdict and where everything is."""
+    from gap_tune.report import summary_table, write_csv, write_page
+    from gap_tune.study import read_records
+
+    records = read_records(experiment)
+    write_csv(records, folder)
+    page = write_page(records, folder / "report.html")
+    console = Console()
+    console.print(summary_table(records))
+    for name, path in (("report", page), ("tables", folder), ("experiment", experiment)):
+        console.print(f"{name + ':':<12}{path}", soft_wrap=True, highlight=False)

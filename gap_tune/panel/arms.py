@@ -1,0 +1,78 @@
+"""The panel's arms: those of a study, and the paper's rule for comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gap_tune.errors import InvalidValueError
+from gap_tune.rules import AlignmentRule, MomentumRule
+from gap_tune.study.arms import parse_arm
+from gap_tune.study.plan import PlannedTrials
+from gap_tune.tune import GapSearch
+
+METRIC = "validation_loss"
+# The rule of Algorithm 1, w = 1, deciding at every step.
+PAPER = "gap-paper"
+_TRIAL = "gap-trial"
+_FIXED = "fixed:"
+
+
+def is_fixed(name: str) -> bool:
+    """Tell whether an arm keeps one momentum."""
+    return name.startswith(_FIXED)
+
+
+def arm_name(text: str) -> str:
+    """Return an arm's name as tables spell it.
+
+    Raises:
+        InvalidValueError: When there is no such arm, or it is more than one plain run.
+
+    >>> arm_name(" fixed:0.90")
+    'fixed:0.9'
+    """
+    name = text.strip()
+    if name == PAPER:
+        return name
+    arm = parse_arm(name)
+    if arm.search is not None or arm.validation_every is not None:
+        raise InvalidValueError(
+            "an arm of a panel must be one run without a search and without held-out gradients, "
+            f"but got {text!r}."
+        )
+    return arm.name
+
+
+def family_of(name: str, family: str) -> str:
+    """Return the optimizer family that an arm trains with in a setting of a family.
+
+    >>> family_of("switch", "adamw")
+    'switch-adamw'
+    """
+    return parse_arm(_plain(name)).family_in(family)
+
+
+def configuration(name: str, family: str) -> dict[str, Any]:
+    """Return what sets an arm's runs apart: the configuration that a study's first trial gets.
+
+    ``GapSearch`` completes it as in a study, so that momentum, mode and reference are the same.
+
+    Args:
+        name: The arm.
+        family: Optimizer family of the setting.
+    """
+    arm = parse_arm(_plain(name))
+    search = GapSearch(PlannedTrials([arm.configuration(family)]))
+    search.set_search_properties(METRIC, "min", {})
+    completed: dict[str, Any] = search.suggest("run")
+    return {**completed, "arm": name}
+
+
+def rule_of(name: str) -> MomentumRule | None:
+    """Return the rule of an arm that decides in the run; None for the default."""
+    return AlignmentRule.paper() if name == PAPER else None
+
+
+def _plain(name: str) -> str:
+    """Return the study's arm that an arm of the panel is, but for the rule."""
+    return _TRIAL if name == PAPER else name

@@ -1,0 +1,59 @@
+"""``gap-tune panel``: run the panel and write its report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+Out = Annotated[Path | None, typer.Option(help="Folder. [default: gap_tune_results/panel]")]
+Cpus = Annotated[int | None, typer.Option(help="CPU cores, one run each. [default: all]")]
+Quick = Annotated[bool, typer.Option(help="Only check that everything runs, in a minute or two.")]
+Arms = Annotated[str | None, typer.Option(help="Methods, by commas. [default: the settings']")]
+Settings = Annotated[Path | None, typer.Option(help="TOML file. [default: gap_tune's own]")]
+
+
+def panel(
+    out: Out = None,
+    cpus: Cpus = None,
+    quick: Quick = False,
+    arms: Arms = None,
+    settings: Settings = None,
+) -> None:
+    """Judge the default rule on many small tasks; the same command continues a killed panel."""
+    from dataclasses import replace
+
+    from gap_tune.panel.page import write_page
+    from gap_tune.panel.panel import run_panel
+    from gap_tune.panel.scores import score
+    from gap_tune.panel.settings import read_settings
+    from gap_tune.panel.tables import CAPTION, arms_summary, write_tables
+    from gap_tune.panel.verdict import verdict
+
+    chosen = read_settings(settings)
+    if quick:
+        chosen = chosen.quick()
+    if arms is not None:
+        chosen = replace(chosen, arms=tuple(name.strip() for name in arms.split(",")))
+    folder = out or Path("gap_tune_results") / ("panel-quick" if quick else "panel")
+    console = Console()
+    try:
+        note, rows = run_panel(
+            chosen, folder, cpus=(os.cpu_count() or 1) if cpus is None else cpus, console=console
+        )
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command continues", style="bold")
+        raise typer.Exit(130) from None
+    scores = score(rows, note)
+    tables = write_tables(scores, folder)
+    page = write_page(scores, note, folder / "panel.html")
+    answer = verdict(scores)
+    console.print(arms_summary(scores))
+    console.print(CAPTION, style="dim", highlight=False)
+    for text in (answer.headline, *answer.sentences):
+        console.print(text, highlight=False, markup=False)
+    for name, path in (("report", page), ("table", tables[0]), ("arms", tables[1])):
+        console.print(f"{name + ':':<8}{path}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,66 @@
+"""Progress: how many runs are done, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+
+_EVERY_S = 30.0
+
+
+class Progress:
+    """Says where a panel is: a line that changes in a terminal, one every half minute elsewhere.
+
+    Args:
+        total: Runs of the panel.
+        done: Runs that an earlier session did.
+        console: Where to say it.
+    """
+
+    def __init__(self, total: int, done: int, console: Console) -> None:
+        self._total, self._before, self._now = total, done, 0
+        self._console = console
+        self._status = console.status("starting")
+        self._since = self._said = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._status.stop()
+
+    def advance(self) -> None:
+        """Count a run."""
+        self._now += 1
+        now = time.monotonic()
+        text = line(self._total, self._before, self._now, now - self._since)
+        if self._console.is_terminal:
+            self._status.update(text)
+        elif now - self._said >= _EVERY_S:
+            self._said = now
+            self._console.print(text, highlight=False)
+
+
+def line(total: int, before: int, now: int, seconds: float) -> str:
+    """Return the line.
+
+    Args:
+        total: Runs of the panel.
+        before: Runs of earlier sessions.
+        now: Runs of this session, at least one.
+        seconds: How long this session has been at it.
+
+    >>> line(100, 10, 30, 60.0)
+    '40 of 100 runs, about 2.0 min left'
+    """
+    left = (total - before - now) * seconds / now
+    return f"{before + now:,} of {total:,} runs, about {left / 60:.1f} min left"

@@ -1,0 +1,157 @@
+"""Conditions: what is the same for every arm of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from gap_tune.errors import InvalidValueError, check_count, check_range
+from gap_tune.study.arms import BASE_FAMILIES, Arm
+from gap_tune.workloads import get_workload
+from gap_tune.workloads.base import Workload
+from gap_tune.workloads.batches import check_batch_size
+from gap_tune.workloads.families import get_family
+from gap_tune.workloads.held_out import with_held_out
+from gap_tune.workloads.settings import Settings
+
+# How far searches go down and up from the recipe's learning rate.
+_DOWN, _UP = 10.0, 3.0
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all trials of a study share, and the learning rates that their families need.
+
+    Attributes:
+        settings: What every trial's configuration holds; see ``make_conditions``.
+        lr: Learning rate of the study's family, meant for momentum 0.9.
+        lr_range: Where searches look for the learning rate of that family.
+        metric: Reported metric to compare by.
+        mode: "min" or "max".
+    """
+
+    settings: Mapping[str, Any]
+    lr: float
+    lr_range: tuple[float, float]
+    metric: str
+    mode: str
+
+    @property
+    def family(self) -> str:
+        """The study's optimizer family."""
+        return str(self.settings["family"])
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a full trial."""
+        return int(self.settings["epochs"])
+
+    @cached_property
+    def workload(self) -> Workload:
+        """The task."""
+        return get_workload(self.settings["workload"], self.settings.get("workload_options"))
+
+    def recipe_of(self, arm: Arm) -> dict[str, float]:
+        """Return learning rate and weight decay to train an arm with.
+
+        Another family's learning rate is its recipe's, times the same factor by which the study's
+        differs from its own.
+        """
+        own = get_family(arm.family_in(self.family)).recipe(self.workload)
+        usual = get_family(self.family).recipe(self.workload)
+        return {**own, "lr": own["lr"] * (self.lr / usual["lr"])}
+
+    def lr_range_of(self, arm: Arm) -> tuple[float, float]:
+        """Return where to search an arm's learning rate."""
+        factor = self.recipe_of(arm)["lr"] / self.lr
+        low, high = self.lr_range
+        return low * factor, high * factor
+
+    def steps_of_a_trial(self) -> int:
+        """Return the optimizer steps of a full trial; loads the data.
+
+        Raises:
+            GapTuneError: When the data are not what they should be.
+        """
+        splits = self.workload.data()
+        if self.settings["hold_out"]:
+            share = Settings.of(self.workload, self.settings).held_out_share
+            splits = with_held_out(splits, share)
+        return self.epochs * check_batch_size(splits.train, self.settings["batch_size"])
+
+
+def make_conditions(
+    workload: str,
+    arms: Sequence[Arm],
+    *,
+    workload_options: Mapping[str, Any] | None,
+    family: str | None,
+    metric: str,
+    mode: str,
+    epochs: int | None,
+    lr: float | None,
+    lr_range: Sequence[float] | None,
+    reports_per_epoch: int,
+) -> Conditions:
+    """Return a study's conditions; arguments as of ``Study``, None is the workload's default.
+
+    Raises:
+        InvalidValueError: When one is unknown or out of range.
+    """
+    task = get_workload(workload, workload_options)
+    family = check_family(task.family if family is None else family)
+    rate = get_family(family).recipe(task)["lr"] if lr is None else lr
+    rate = check_lr(rate)
+    settings = {
+        "workload": workload,
+        "workload_options": dict(workload_options or {}),
+        "family": family,
+        "batch_size": task.batch_size,
+        "epochs": check_count("epochs", task.epochs if epochs is None else epochs),
+        "reports_per_epoch": check_count("reports_per_epoch", reports_per_epoch),
+        # What one arm holds out, no arm may train on.
+        "hold_out": any(arm.validation_every is not None for arm in arms),
+    }
+    bounds = (rate / _DOWN, rate * _UP) if lr_range is None else check_lr_range(lr_range)
+    return Conditions(settings, rate, bounds, check_metric(metric), check_mode(mode))
+
+
+def check_family(family: str) -> str:
+    """Return the family when a study can have it, else raise ``InvalidValueError``."""
+    if family not in BASE_FAMILIES:
+        raise InvalidValueError(f"family must be one of {BASE_FAMILIES}, but got {family!r}.")
+    return family
+
+
+def check_mode(mode: str) -> str:
+    """Return the mode when it is one, else raise ``InvalidValueError``."""
+    if mode not in ("min", "max"):
+        raise InvalidValueError(f"mode must be 'min' or 'max', but got {mode!r}.")
+    return mode
+
+
+def check_metric(metric: str) -> str:
+    """Return the metric when arms can be compared by it, else raise ``InvalidValueError``."""
+    if metric != "train_loss" and not metric.startswith("validation_"):
+        raise InvalidValueError(
+            "metric must be one that every report holds, 'train_loss' or 'validation_...', "
+            f"but got {metric!r}."
+        )
+    return metric
+
+
+def check_lr(lr: float, name: str = "lr") -> float:
+    """Return the learning rate when it is one, else raise ``InvalidValueError``."""
+    return check_range(name, lr, 0, float("inf"), low_open=True)
+
+
+def check_lr_range(given: Sequence[float]) -> tuple[float, float]:
+    """Return the range when it is one, else raise ``InvalidValueError``."""
+    bounds = [check_lr(value, "lr_range") for value in given]
+    if len(bounds) != 2 or bounds[0] >= bounds[1]:
+        raise InvalidValueError(
+            f"lr_range must be two numbers, the lower one first, but got {list(given)}."
+        )
+    return bounds[0], bounds[1]

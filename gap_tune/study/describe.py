@@ -1,0 +1,74 @@
+"""What study.json says of a study: enough to make it again."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gap_tune.errors import StateError
+from gap_tune.study.records import STUDY_FILE
+from gap_tune.study.resources import Resources
+
+if TYPE_CHECKING:
+    from gap_tune.study.study import Study
+
+_PACKAGES = ("gap-tune", "ray", "torch", "numpy", "optuna")
+# What tells whether two studies are the same one; the rest follows from it, or may differ.
+_COMPARED = ("arms", "seeds", "metric", "mode", "budget", "settings")
+
+
+def describe(study: Study) -> dict[str, Any]:
+    """Return what ``study.json`` records of a study, plain JSON values.
+
+    ``shared_trials`` is the number of trials in the run that arms share, ``runs`` has the folder,
+    arm and seed of each run that belongs to one arm.
+    """
+    shared = [study.trials_per_seed(arm) or 0 for arm in study.arms if study.shares(arm)]
+    return {
+        "arms": [arm.name for arm in study.arms],
+        "seeds": study.seeds,
+        "metric": study.conditions.metric,
+        "mode": study.conditions.mode,
+        "budget": str(study.budget),
+        "budget_text": study.budget.text,
+        "settings": study.settings,
+        "resources": asdict(study.resources),
+        "shared_trials": sum(shared) * study.seeds,
+        "runs": [
+            {"folder": run.folder.name, "arm": run.arm, "seed": run.seed}
+            for run in study.runs()
+            if run.arm is not None
+        ],
+        "command": " ".join(["gap-tune", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
+    }
+
+
+def arguments_of(description: Mapping[str, Any], storage: Path | str) -> dict[str, Any]:
+    """Return the arguments of ``Study``, but for ``storage``, that a description was made of.
+
+    Raises:
+        StateError: When it lacks one.
+    """
+    try:
+        settings = description["settings"]
+        names = ("workload", "workload_options", "family", "epochs", "lr", "lr_range")
+        own = {name: settings[name] for name in (*names, "reports_per_epoch")}
+        rest = {name: description[name] for name in ("arms", "seeds", "metric", "mode", "budget")}
+        return {**own, **rest, "resources": Resources(**description["resources"])}
+    except (KeyError, TypeError) as error:
+        raise StateError(
+            f"{STUDY_FILE} must say how the study was made, but that in {storage} is of another "
+            f"version of gap_tune: {error!r}."
+        ) from None
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names by which the descriptions of two studies differ."""
+    return [name for name in _COMPARED if one[name] != other[name]]

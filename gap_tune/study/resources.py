@@ -1,0 +1,64 @@
+"""Resources: what a study may use of the machine or cluster."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import ray
+
+from gap_tune.errors import InvalidValueError, check_count, check_range
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a study may use.
+
+    Attributes:
+        cpus: CPU cores for all trials together; default all of the machine.
+        cpus_per_trial: Cores of one trial.
+        gpus_per_trial: GPUs of one trial, such as 1 or 0.25; default 0, none.
+
+    Raises:
+        InvalidValueError: When a number is out of range, or no trial could ever start.
+    """
+
+    cpus: int = field(default_factory=lambda: os.cpu_count() or 1)
+    cpus_per_trial: int = 1
+    gpus_per_trial: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_count("cpus", self.cpus)
+        check_count("cpus_per_trial", self.cpus_per_trial)
+        check_range("gpus_per_trial", self.gpus_per_trial, 0.0, float("inf"))
+        if self.cpus_per_trial > self.cpus:
+            raise InvalidValueError(
+                f"cpus must be at least cpus_per_trial, but got {self.cpus} and "
+                f"{self.cpus_per_trial}: no trial could ever start."
+            )
+
+    def of_trial(self) -> dict[str, float]:
+        """Return a trial's resources as Ray Tune names them."""
+        gpu = {"gpu": self.gpus_per_trial} if self.gpus_per_trial else {}
+        return {"cpu": self.cpus_per_trial, **gpu}
+
+    def start_ray(self) -> None:
+        """Start Ray where it does not run yet, or join the cluster of ``RAY_ADDRESS``.
+
+        Raises:
+            InvalidValueError: When trials ask for more of a GPU than the cluster has.
+        """
+        # Tune's newer output prints a banner even at verbose=0; the caller shows its own progress.
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        quiet = {"log_to_driver": False, "logging_level": "error"}
+        if not ray.is_initialized() and os.environ.get("RAY_ADDRESS"):
+            ray.init(**quiet)
+        elif not ray.is_initialized():
+            # "local": without it Ray may join a cluster that happens to run on this machine.
+            ray.init(address="local", num_cpus=self.cpus, **quiet)
+        present = ray.cluster_resources().get("GPU", 0.0) if self.gpus_per_trial else 0.0
+        if self.gpus_per_trial > present:
+            raise InvalidValueError(
+                f"gpus_per_trial must be at most what the cluster has, {present:g}, but got "
+                f"{self.gpus_per_trial:g}: leave it out to train on CPU cores."
+            )

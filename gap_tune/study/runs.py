@@ -1,0 +1,134 @@
+"""Run: one Ray Tune run of a study, that starts, ends, fails or continues by itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from gap_tune.study.records import RUN_FILE, STUDY_FILE, run_state, trial_states
+from gap_tune.study.resources import Resources
+from gap_tune.study.searches import Search
+from gap_tune.workloads.loop import train
+
+logger = logging.getLogger(__name__)
+
+# Of a trial: a worker that dies takes it back to its last checkpoint.
+_MAX_FAILURES = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """A Ray Tune run, in a folder of its own.
+
+    Attributes:
+        folder: Ray Tune's experiment folder.
+        search: Makes what chooses, starts and stops the trials.
+        metric: Reported metric to compare by.
+        mode: "min" or "max".
+        resources: Of its trials.
+        arm: The arm that it belongs to; None when several share it.
+        seed: The seed; None when it has all.
+    """
+
+    folder: Path
+    search: Callable[[], Search]
+    metric: str
+    mode: str
+    resources: Resources
+    arm: str | None = None
+    seed: int | None = None
+
+    def go(self, callbacks: Sequence[tune.Callback] = ()) -> bool:
+        """Start the run, or continue it where it was killed; nothing where it has finished.
+
+        A run that fails as a whole leaves its reason in its folder for the records: the others of
+        the study go on.
+
+        Returns:
+            Whether it ended; False when it was interrupted.
+        """
+        if run_state(self.folder) == "finished":
+            return True
+        error = ""
+        try:
+            (self._restored() or self._started(callbacks)).fit()
+            # An interrupted run returns, too, and some of its trials have not ended.
+            if set(trial_states(self.folder).values()) - {"TERMINATED", "ERROR"}:
+                return False
+        except Exception as exception:
+            logger.warning("The run in %s failed", self.folder, exc_info=True)
+            error = " ".join(str(exception).split()) or repr(exception)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {"state": "failed" if error else "finished", "error": error}
+        (self.folder / RUN_FILE).write_text(json.dumps(state) + "\n")
+        return True
+
+    def _started(self, callbacks: Sequence[tune.Callback]) -> tune.Tuner:
+        search = self.search()
+        return tune.Tuner(
+            self._trainable(),
+            param_space=dict(search.space),
+            tune_config=tune.TuneConfig(
+                metric=self.metric,
+                mode=self.mode,
+                num_samples=-1 if search.trials is None else search.trials,
+                search_alg=search.searcher,
+                scheduler=search.scheduler,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=self.folder.name,
+                storage_path=str(self.folder.parent),
+                callbacks=list(callbacks),
+                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+                verbose=0,
+                **{"checkpoint_config": tune.CheckpointConfig(num_to_keep=1), **search.options},
+            ),
+        )
+
+    def _restored(self) -> tune.Tuner | None:
+        """Return the run as it was killed; None where there is nothing to continue."""
+        # Ray saves the searcher after the trials. Restored without it, a run would start every
+        # trial a second time, and without its settings.
+        states = ("search_gen_state-*.json", "basic-variant-state-*.json")
+        saved = any(any(self.folder.glob(state)) for state in states)
+        if saved and tune.Tuner.can_restore(str(self.folder)):
+            return tune.Tuner.restore(
+                str(self.folder), self._trainable(), resume_unfinished=True, restart_errored=False
+            )
+        if {path.name for path in self.folder.glob("*")} - {STUDY_FILE}:
+            # Aside, not away: whatever it holds, nobody but the user may delete it.
+            aside = self.folder.with_name(f"{self.folder.name}-not-saved-{time.time_ns()}")
+            self.folder.rename(aside)
+            if (aside / STUDY_FILE).exists():
+                self.folder.mkdir()
+                shutil.copy(aside / STUDY_FILE, self.folder)
+        return None
+
+    def _trainable(self) -> Any:
+        return tune.with_resources(train, self.resources.of_trial())
+
+
+def file_name(arm: str) -> str:
+    """Return an arm's name as it can stand in names of files on every system.
+
+    >>> file_name("fixed:0.5|0.9")
+    'fixed-0.5-0.9'
+    """
+    return re.sub(r"[^\w.-]", "-", arm)
+
+
+def _trial_name(trial: tune.experiment.Trial) -> str:
+    """Name a trial and its folder after arm and seed, which stay apart on every file system."""
+    return f"{file_name(trial.config['arm'])}_seed{trial.config['seed']}_{trial.trial_id}"

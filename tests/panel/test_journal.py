@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.panel.journal import PANEL_FILE, RUNS_FILE, Journal
+from gap_tune.panel.settings import read_settings
+from tests.panel.tiny import write_settings
+
+
+def line(seed: int, **more: Any) -> dict[str, Any]:
+    return {"setting": "one", "arm": "gap", "lr": 0.1, "seed": seed, **more}
+
+
+def test_half_a_line_is_passed_over_and_spoils_no_other(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append(line(0))
+    whole = (tmp_path / RUNS_FILE).read_bytes()
+    for cut in range(1, len(whole)):
+        (tmp_path / RUNS_FILE).write_bytes(whole + whole[:cut])
+        journal.append(line(1))
+        assert [row["seed"] for row in journal.rows()] == [0, 1]
+
+
+def test_of_a_run_done_twice_the_later_counts(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for status in ("failed", "finished"):
+        journal.append(line(0, status=status))
+    assert journal.rows() == [line(0, status="finished")]
+
+
+def test_a_folder_belongs_to_one_panel(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out")
+    settings = read_settings(write_settings(tmp_path))
+    note = journal.begin(settings)
+    assert journal.begin(settings) == note
+    # Other arms belong to the same panel.
+    more = read_settings(write_settings(tmp_path, ('"gap"', '"gap-trial"')))
+    assert journal.begin(more) == note
+    other = read_settings(write_settings(tmp_path, ("epochs = 2", "epochs = 3")))
+    with pytest.raises(StateError, match=r"the settings must be those .* started with"):
+        journal.begin(other)
+
+
+@pytest.mark.parametrize("key", ["rule", "version"])
+def test_another_default_rule_or_version_is_refused(tmp_path: Path, key: str) -> None:
+    journal = Journal(tmp_path / "out")
+    settings = read_settings(write_settings(tmp_path))
+    note = journal.begin(settings)
+    (journal.folder / PANEL_FILE).write_text(json.dumps({**note, key: "another"}))
+    with pytest.raises(StateError, match=f"the {key} must be those"):
+        journal.begin(settings)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_note_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / PANEL_FILE).write_text(text)
+    with pytest.raises(StateError, match="must be a panel's note"):
+        Journal(tmp_path).begin(read_settings(write_settings(tmp_path)))
+
+
+def test_two_panels_cannot_share_a_folder(tmp_path: Path) -> None:
+    first, second = Journal(tmp_path), Journal(tmp_path)
+    with (
+        first.held(),
+        pytest.raises(InvalidValueError, match="no other panel runs in"),
+        second.held(),
+    ):
+        pass
+    with second.held():
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InvalidValueError, match="can be written"),
+        Journal(tmp_path / "file" / "out").held(),
+    ):
+        pass
