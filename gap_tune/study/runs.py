@@ -17,10 +17,14 @@ from ray import tune
 from gap_tune.study.records import RUN_FILE, STUDY_FILE, run_state, trial_states
 from gap_tune.study.resources import Resources
 from gap_tune.study.searches import Search
+from gap_tune.tune.ray_dashboard import recognisable
+from gap_tune.workloads.distributed import train_on_ranks
 from gap_tune.workloads.loop import train
 
 logger = logging.getLogger(__name__)
 
+# Where the workers of trials that have several keep their checkpoints.
+_RANKS = "ranks"
 # Of a trial: a worker that dies takes it back to its last checkpoint.
 _MAX_FAILURES = 2
 
@@ -35,6 +39,7 @@ class Run:
         metric: Reported metric to compare by.
         mode: "min" or "max".
         resources: Of its trials.
+        study: What Ray's dashboard calls the study.
         arm: The arm that it belongs to; None when several share it.
         seed: The seed; None when it has all.
     """
@@ -44,6 +49,7 @@ class Run:
     metric: str
     mode: str
     resources: Resources
+    study: str
     arm: str | None = None
     seed: int | None = None
 
@@ -81,6 +87,7 @@ class Run:
                 metric=self.metric,
                 mode=self.mode,
                 num_samples=-1 if search.trials is None else search.trials,
+                max_concurrent_trials=self.resources.most_trials(),
                 search_alg=search.searcher,
                 scheduler=search.scheduler,
                 reuse_actors=True,
@@ -117,7 +124,18 @@ class Run:
         return None
 
     def _trainable(self) -> Any:
-        return tune.with_resources(train, self.resources.of_trial())
+        resources = self.resources
+        function: Callable[[dict[str, Any]], None] = train
+        if resources.ranks > 1:
+            function = train_on_ranks(
+                resources.ranks,
+                self.folder / _RANKS,
+                cpus_per_rank=resources.cpus_per_trial,
+                use_gpu=True,
+            )
+        return recognisable(
+            tune.with_resources(function, resources.of_trial()), study=self.study, reused=True
+        )
 
 
 def file_name(arm: str) -> str:

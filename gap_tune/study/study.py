@@ -20,6 +20,7 @@ from gap_tune.study.records import EXPERIMENT, RUNS, STUDY_FILE, Records, read_r
 from gap_tune.study.resources import Resources
 from gap_tune.study.runs import Run, file_name
 from gap_tune.study.searches import planned, searched
+from gap_tune.tune.metrics import RayMetrics
 
 
 class Study:
@@ -144,6 +145,7 @@ class Study:
             "metric": self.conditions.metric,
             "mode": self.conditions.mode,
             "resources": self.resources,
+            "study": self.storage.name,
         }
         shared = tuple(arm for arm in self.arms if self.shares(arm))
         plan = partial(planned, self.conditions, shared, self.seeds)
@@ -181,7 +183,7 @@ class Study:
                 "folder, or continue that one with Study.restore."
             )
         description = self.describe()
-        self.resources.start_ray()
+        self._start_ray()
         self.folder.mkdir(parents=True)
         (self.folder / STUDY_FILE).write_text(json.dumps(description, indent=2) + "\n")
         return self._go(callbacks)
@@ -209,7 +211,7 @@ class Study:
         Raises:
             InvalidValueError: When a GPU is asked for where none is.
         """
-        self.resources.start_ray()
+        self._start_ray()
         return self._go(callbacks)
 
     def records(self) -> Records:
@@ -223,9 +225,15 @@ class Study:
         """
         return differences(self.describe(), other.describe())
 
+    def _start_ray(self) -> None:
+        arms = ", ".join(arm.name for arm in self.arms)
+        self.resources.start_ray(f"{self.conditions.settings['workload']}: {arms}")
+
     def _go(self, callbacks: Sequence[tune.Callback]) -> Records:
+        # One for all runs: arms that search are compared with the fixed ones too.
+        exported = RayMetrics(self.conditions.metric, self.conditions.mode, study=self.storage.name)
         for run in self.runs():
-            if not run.go(callbacks):
+            if not run.go([*callbacks, exported]):
                 break
         return self.records()
 

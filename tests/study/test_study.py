@@ -153,3 +153,14 @@ def test_resources_are_checked() -> None:
         Resources(cpus=0)
     with pytest.raises(InvalidValueError, match="no trial could ever start"):
         Resources(cpus=1, cpus_per_trial=4)
+    with pytest.raises(InvalidValueError, match="whole where it is above 1, but got 1.5"):
+        Resources(gpus_per_trial=1.5)
+
+
+def test_a_trial_of_several_gpus_waits_for_workers_that_have_them(ray_address: str) -> None:
+    assert Resources(gpus_per_trial=0.25).of_trial() == {"cpu": 1, "gpu": 0.25}
+    assert Resources(gpus_per_trial=0.25).most_trials() is None
+    several = Resources(gpus_per_trial=4)
+    assert several.ranks == 4
+    assert several.of_trial() == {"cpu": 0.1}
+    assert several.most_trials() == 1
