@@ -126,12 +126,45 @@ def resume(folder: Annotated[Path, typer.Argument(help="Folder of a killed study
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a study, also a running one.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of a study or of any Ray Tune experiment, also a running one."),
+    ],
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Metric to compare by. [default: what the experiment asked Ray for]"),
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Whether it should be min or max. [default: likewise]")
+    ] = None,
+    figures: Annotated[
+        str | None,
+        typer.Option(metavar="svg|png", help="Write each figure as a file, too, into figures/."),
+    ] = None,
 ) -> None:
     """Write the report of a study anew and print its table."""
-    from gap_tune.study.records import EXPERIMENT
+    from gap_tune.report.experiment import is_experiment, read_experiment
+    from gap_tune.report.images import check_format, write_images
+    from gap_tune.study import read_records
+    from gap_tune.study.records import EXPERIMENT, STUDY_FILE
 
-    _present(folder / EXPERIMENT, folder)
+    if figures is not None:
+        check_format(figures)
+    if is_experiment(folder) and not (folder / STUDY_FILE).exists():
+        experiment, records = folder, read_experiment(folder, metric=metric, mode=mode)
+    elif metric is not None or mode is not None:
+        raise InvalidValueError(
+            "--metric and --mode must come with an experiment that is no gap_tune study, which has "
+            f"its own, but got {folder}."
+        )
+    else:
+        experiment = folder if (folder / STUDY_FILE).exists() else folder / EXPERIMENT
+        records = read_records(experiment)
+    _present(records, experiment, folder)
+    if figures is not None:
+        images = write_images(records, folder / "figures", figures)
+        text = f"{'figures:':<12}{folder / 'figures'} ({len(images)} files)"
+        Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _compare(given: dict[str, Any], *, resume: bool = False) -> None:
@@ -168,7 +201,7 @@ def _compare(given: dict[str, Any], *, resume: bool = False) -> None:
 def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records]) -> None:
     import optuna
 
-    from gap_tune.tune.callbacks import ProgressTable
+    from gap_tune.tune.progress import Progress
 
     # The table shows what optuna would say of every trial.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -182,16 +215,23 @@ def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records]) 
         highlight=False,
         soft_wrap=True,
     )
-    go(study, [ProgressTable(total, console=console)])
-    _present(study.folder, folder)
-
-
-def _present(experiment: Path, folder: Path) -> None:
-    """Write CSV and page, print table, verdict and where everything is."""
-    from gap_tune.report import summary_table, write_csv, write_page
+    progress = Progress(
+        total,
+        metric=conditions.metric,
+        mode=conditions.mode,
+        epochs=conditions.epochs,
+        console=console,
+    )
+    go(study, [progress])
     from gap_tune.study import read_records
 
-    records = read_records(experiment)
+    _present(read_records(study.folder), study.folder, folder)
+
+
+def _present(records: Records, experiment: Path, folder: Path) -> None:
+    """Write CSV and page, print table, verdict and where everything is."""
+    from gap_tune.report import summary_table, write_csv, write_page
+
     write_csv(records, folder)
     page = write_page(records, folder / "report.html")
     console = Console()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gap_tune.report.decisions import TunedTrial, tuned_trials
-from gap_tune.report.figure_style import arm_looks, figure, label
+from gap_tune.report.figure_style import ArmLook, arm_looks, figure, label
 from gap_tune.report.plots import floats, thinned
 from gap_tune.study.records import Records
 from gap_tune.tune import keys
@@ -24,18 +24,18 @@ def momentum_over_steps(records: Records) -> Any:
     Lines are set apart by less than a hundredth, so that trials of equal momentum are all seen.
     """
     plot = figure("Momentum in use over training, per tuned trial", "optimizer steps", "momentum β")
-    trials = tuned_trials(records)
+    looks, trials = arm_looks(records), tuned_trials(records)
     for place, trial in enumerate(trials):
-        rows = thinned(_turns(trial.rows))
+        rows = thinned(_turns(trial.rows), len(trials))
         # The momentum of a report was in use since the report before.
         momentum = rows[keys.MOMENTUM].to_numpy(float)[[0, *range(len(rows))]]
         # Lines of equal momentum would hide each other; the hover text tells the exact value.
         aside = _APART * (place / max(len(trials) - 1, 1) - 0.5)
         plot.add_scatter(
-            x=[0, *rows[keys.STEPS].astype(int)],
+            x=np.asarray([0, *rows[keys.STEPS]], np.int32),
             y=floats(momentum + aside),
             customdata=floats(momentum),
-            line={"shape": "vh", **_line(records, trial, place)},
+            line={"shape": "vh", **_line(looks[trial.arm], place)},
             hovertemplate="step %{x}: β = %{customdata:.3g}",
             **_common(trial, len(trials)),
         )
@@ -48,16 +48,18 @@ def gain_over_steps(records: Records) -> Any:
     plot = figure(
         "Gain of the momentum in use over training, per tuned trial", "optimizer steps", "gain J(β)"
     )
+    looks = arm_looks(records)
     trials = [trial for trial in tuned_trials(records) if keys.GAIN in trial.rows]
     for place, trial in enumerate(trials):
         known = trial.rows.assign(gain=pd.to_numeric(trial.rows[keys.GAIN], errors="coerce"))
-        rows = thinned(known.replace([np.inf, -np.inf], np.nan).dropna(subset=["gain"]))
+        known = known.replace([np.inf, -np.inf], np.nan).dropna(subset=["gain"])
+        rows = thinned(known, len(trials))
         if rows.empty:
             continue
         plot.add_scatter(
-            x=rows[keys.STEPS].astype(int).to_numpy(),
+            x=rows[keys.STEPS].to_numpy(np.int32),
             y=floats(rows["gain"]),
-            line=_line(records, trial, place),
+            line=_line(looks[trial.arm], place),
             hovertemplate="step %{x}: J = %{y:.3g}",
             **_common(trial, len(trials)),
         )
@@ -72,9 +74,8 @@ def _turns(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[turns]
 
 
-def _line(records: Records, trial: TunedTrial, place: int) -> dict[str, Any]:
-    colour = arm_looks(records)[trial.arm].colour
-    return {"color": colour, "dash": _SEED_DASHES[place % len(_SEED_DASHES)], "width": 2}
+def _line(look: ArmLook, place: int) -> dict[str, Any]:
+    return {"color": look.colour, "dash": _SEED_DASHES[place % len(_SEED_DASHES)], "width": 2}
 
 
 def _common(trial: TunedTrial, trials: int) -> dict[str, Any]:

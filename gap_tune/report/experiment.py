@@ -1,11 +1,13 @@
-"""read_experiment: the records of any Ray Tune experiment folder whose trials report gap/ results."""
+"""read_experiment: records of any Ray Tune experiment whose trials report gap/ results."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from gap_tune.tune import keys
 
 # Pages show the metric and so many others that trials report.
 _MOST_METRICS = 6
+_PACKAGES = ("gap-tune", "ray", "torch")
 # What Ray adds to reports of its own accord.
 _OF_RAY = ("iteration", "epoch", "step", "timestamp", "time_this_iter_s", "time_total_s")
 
@@ -55,7 +58,7 @@ def read_experiment(
     places = {trial.get("relative_logdir"): place for place, trial in enumerate(saved)}
     paths = [path.parent for path in folder.glob("*/params.json")]
     paths.sort(key=lambda path: (places.get(path.name, len(places)), path.name))
-    ids = {trial.get("relative_logdir"): trial["trial_id"] for trial in saved}
+    ids = {str(trial.get("relative_logdir")): str(trial["trial_id"]) for trial in saved}
     loaded, configs = [], []
     for path in paths:
         # A driver that runs may be writing it now.
@@ -74,13 +77,17 @@ def read_experiment(
         for row in (trial, *rows):
             row.update(names)
     rows = [row for _, rows in loaded for row in rows]
-    study = {
+    study: dict[str, Any] = {
         "experiment": folder.resolve().name,
         "paired": paired,
         "arms": _ordered(trial["arm"] for trial, _ in loaded),
         "settings": _shared(configs),
+        "versions": {name: version(name) for name in _PACKAGES},
         **_compared_by(folder, configs, metric, mode),
     }
+    study["report_command"] = shlex.join(
+        ["gap-tune", "report", str(folder), "--metric", study["metric"], "--mode", study["mode"]]
+    )
     results = pd.DataFrame(rows)
     if study["metric"] not in results:
         raise InvalidValueError(

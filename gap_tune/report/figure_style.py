@@ -23,6 +23,8 @@ _GRID = "rgba(128, 128, 128, 0.25)"
 # Seen on white and on near-black; a page puts its own text colour instead.
 _TEXT = "#7A7F87"
 _LOG_RATIO = 10.0
+# Beyond it, labels within a decade would run into each other on narrow screens.
+_DECADES_RATIO = 1000.0
 _SKEWED = ("loss", "error", "perplexity")
 
 
@@ -117,6 +119,8 @@ def scale_of(metric: str, values: Iterable[float]) -> dict[str, Any]:
     skewed = any(word in metric for word in _SKEWED) and numbers.size and numbers.min() > 0
     if not skewed or numbers.max() < _LOG_RATIO * numbers.min():
         return {}
+    if numbers.max() > _DECADES_RATIO * numbers.min():
+        return {"type": "log", "exponentformat": "power"}
     return {"type": "log", "dtick": "D2", "tickformat": "~g"}
 
 

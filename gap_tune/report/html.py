@@ -61,6 +61,7 @@ def _environment(*packages: str) -> Environment:
         "number": formatting.number,
         "count": formatting.count,
         "plural": formatting.plural,
+        "duration": formatting.duration,
         "text": _setting,
     }
     environment.globals["mean_and_error"] = formatting.mean_and_error

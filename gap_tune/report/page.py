@@ -5,15 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gap_tune.report import courses, plots, sentences
-from gap_tune.report.decisions import TunedTrial, tuned_trials
+from gap_tune.report.decisions import DecisionRun, TunedTrial, tuned_trials
 from gap_tune.report.files import write_whole
-from gap_tune.report.finals import final_metrics, metric_names, trials_with, values_by_seed
+from gap_tune.report.finals import (
+    arm_names,
+    final_metrics,
+    metric_names,
+    trials_with,
+    unit,
+    values_by_seed,
+)
 from gap_tune.report.html import page_figure, render_page
-from gap_tune.report.tables import summarise
+from gap_tune.report.tables import spent, summarise
 from gap_tune.report.verdict import Verdict, verdict
 from gap_tune.study.arms import GAP
 from gap_tune.study.records import Records
+
+# Of a study that does not say so itself.
+_SAID_OF_NONE = {"settings": {}, "versions": {}, "command": "", "experiment": ""}
+_ENDS = ("finished", "stopped", "failed", "unfinished")
+# Decisions shown on a page, and of a trial where there are many.
+_MOST_ROWS, _FEWEST_ROWS = 6_000, 20
 
 
 def write_page(records: Records, path: Path | str) -> Path:
@@ -36,17 +51,24 @@ def write_page(records: Records, path: Path | str) -> Path:
 def render(records: Records) -> str:
     """Return the page's HTML."""
     answer, tuned = verdict(records), tuned_trials(records)
+    decisions = [trial.decisions() for trial in tuned]
     return render_page(
         "report.html",
         answer=answer,
         conditions=sentences.conditions(records),
-        study={"settings": {}, "versions": {}, "command": "", **records.study},
+        study={**_SAID_OF_NONE, **records.study},
         summary=summarise(records).to_dict("records"),
         metrics=metric_names(records),
         pairs=_pairs(records, answer),
         figures=[page_figure(plot) for plot in study_figures(records)],
         gains=[gain for gain in map(_gain, tuned) if gain["content"]["data"]],
-        tuned=tuned,
+        tuned=[
+            _decided(trial, runs, len(tuned)) for trial, runs in zip(tuned, decisions, strict=True)
+        ],
+        reasons=sorted({run.reason for runs in decisions for run in runs if run.reason}),
+        costs=_costs(records),
+        unit=unit(records),
+        epochs="epoch" in records.results,
         failed=trials_with(records, "failed").to_dict("records"),
         unfinished=trials_with(records, "unfinished").to_dict("records"),
         trials=len(records.trials),
@@ -64,6 +86,38 @@ def study_figures(records: Records) -> list[Any]:
 
 def _gain(trial: TunedTrial) -> dict[str, Any]:
     return {"trial": trial.name, **page_figure(plots.gain_curves(trial))}
+
+
+def _decided(trial: TunedTrial, runs: list[DecisionRun], trials: int) -> dict[str, Any]:
+    """Return a trial's decisions; of very many the first and the last, lest the page be too large.
+
+    Args:
+        trial: Whose.
+        runs: All of them.
+        trials: How many trials share the page.
+    """
+    half = max(_MOST_ROWS // trials, _FEWEST_ROWS) // 2
+    out = len(runs) - 2 * half
+    return {
+        "name": trial.name,
+        "trial_id": trial.trial_id,
+        "changes": sum(run.changed for run in runs),
+        "first": runs[:half] if out > 0 else runs,
+        "left_out": max(out, 0),
+        "last": runs[-half:] if out > 0 else [],
+    }
+
+
+def _costs(records: Records) -> list[dict[str, Any]]:
+    """Return what each arm spent: trials by how they ended, steps, and time."""
+    rows = []
+    for arm in arm_names(records):
+        trials, steps = spent(records, [arm])
+        ends = {name: len(trials_with(records, name, [arm])) for name in _ENDS}
+        own = records.trials[records.trials["arm"] == arm] if len(records.trials) else None
+        seconds = 0.0 if own is None else float(pd.to_numeric(own["seconds"]).sum())
+        rows.append({"arm": arm, "trials": trials, **ends, "steps": steps, "seconds": seconds})
+    return rows
 
 
 def _pairs(records: Records, answer: Verdict) -> list[dict[str, Any]]:

@@ -23,26 +23,31 @@ from gap_tune.study.records import Records
 _MOMENTS = 5
 # From violet to orange, so ordered to the eye, and seen on white and near-black.
 _MOMENT_COLOURS = ("#8B5CF6", "#B455C9", "#D6558F", "#E56B5D", "#E8913A")
-# A curve of more points looks no different and makes the page large.
-_MOST_POINTS = 400
+# Curves of more points look no different and make the page large: of each, and of all trials.
+_MOST_POINTS, _MOST_OF_ALL = 400, 10_000
 
 
 def learning_curves(records: Records, metric: str) -> Any:
     """Return a metric over epochs, one line per arm: mean over seeds, band from lowest to highest.
 
     Finished trials count; an arm of which none finished shows what its trials reported. Arms that
-    reported the metric at one epoch only have no curve. At most 400 evenly spread points are shown.
+    reported the metric at one epoch only have no curve. Trials that no seeds pair differ in more
+    than their arm and have a line each. At most 400 evenly spread points are shown of a line.
     """
     time = "epoch" if "epoch" in records.results else "iteration"
+    alone = unit(records) == "trial"
+    shown_as = "a line per trial" if alone else "mean of seeds, shaded from lowest to highest"
     plot = figure(
-        f"{_sentence(spoken(metric))} over training: mean of {unit(records)}s, "
-        "shaded from lowest to highest",
+        f"{_sentence(spoken(metric))} over training: {shown_as}",
         "epoch (passes over the training data)" if time == "epoch" else "report (count)",
         with_unit(metric),
     )
     looks = arm_looks(records)
     shown: list[float] = []
     for arm in arm_names(records):
+        if alone:
+            shown += _add_trials(plot, records, arm, (time, metric), looks[arm])
+            continue
         curve = _over_seeds(records, arm, metric, time)
         if len(curve) > 1:
             _add_curve(plot, arm, curve, looks[arm])
@@ -133,15 +138,53 @@ def _over_seeds(records: Records, arm: str, metric: str, time: str) -> pd.DataFr
     finished = trials_with(records, "finished", [arm])["trial_id"]
     if len(finished):
         own = own[own["trial_id"].isin(finished)]
-    values = own[[time, metric]].apply(pd.to_numeric, errors="coerce")
-    values = values.replace([np.inf, -np.inf], np.nan).dropna()
+    values = _finite(own[[time, metric]])
     return thinned(values.groupby(time)[metric].agg(["mean", "min", "max", "count"]))
 
 
-def thinned(table: pd.DataFrame) -> pd.DataFrame:
-    """Return at most 400 evenly spread rows of a table, the first and the last among them."""
-    most = min(len(table), _MOST_POINTS)
+def thinned(table: pd.DataFrame, trials: int = 1) -> pd.DataFrame:
+    """Return evenly spread rows of a table, the first and the last among them.
+
+    Args:
+        table: What to thin.
+        trials: How many such tables a figure holds; fewer rows stay of each of many.
+    """
+    most = min(len(table), _MOST_POINTS, max(_MOST_OF_ALL // trials, 2))
     return table.iloc[np.linspace(0, len(table) - 1, most).round().astype(int)]
+
+
+def _finite(table: pd.DataFrame) -> pd.DataFrame:
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    return numbers.replace([np.inf, -np.inf], np.nan).dropna()
+
+
+def _add_trials(
+    plot: Any, records: Records, arm: str, columns: tuple[str, str], look: ArmLook
+) -> list[float]:
+    """Draw one line per trial of an arm, as one trace with gaps; return the values drawn."""
+    own = records.results[records.results["arm"] == arm]
+    pieces: list[pd.DataFrame] = []
+    for number, rows in own.groupby("seed"):
+        line = thinned(_finite(rows[list(columns)]), len(records.trials))
+        gap = pd.DataFrame({name: [np.nan] for name in columns})
+        pieces += [pd.concat([line, gap]).assign(trial=number)]
+    if not pieces:
+        return []
+    lines = pd.concat(pieces)
+    time, metric = columns
+    plot.add_scatter(
+        x=floats(lines[time]),
+        y=floats(lines[metric]),
+        customdata=lines["trial"].to_numpy(np.int32),
+        name=label(arm),
+        mode="lines+markers" if len(lines) < _MOST_POINTS else "lines",
+        marker={"size": 4},
+        opacity=0.75,
+        line={"color": look.colour, "dash": look.dash, "width": 1.6},
+        hovertemplate=f"trial %{{customdata}}, {time} %{{x:.3g}}: %{{y:.4g}}",
+    )
+    plot.update_layout(showlegend=True)
+    return [float(value) for value in lines[metric].dropna()]
 
 
 def _add_curve(plot: Any, arm: str, curve: pd.DataFrame, look: ArmLook) -> None:

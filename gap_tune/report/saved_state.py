@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickletools
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def tune_config(path: Path) -> dict[str, str]:
     except (OSError, ValueError, IndexError):
         return {}
     found: dict[str, str] = {}
-    for name, value in zip(strings, strings[1:], strict=False):
+    for name, value in pairwise(strings):
         if name == "metric" and value is not None:
             found.setdefault("metric", value)
         elif name == "mode" and value in MODES:
@@ -50,6 +51,8 @@ def _strings(pickled: bytes) -> Iterator[str | None]:
         if opcode.name == "MEMOIZE":
             memo.append(last)
             continue
-        known = opcode.name in ("BINGET", "LONG_BINGET")
-        last = memo[argument] if known else argument if isinstance(argument, str) else None
+        if opcode.name in ("BINGET", "LONG_BINGET") and isinstance(argument, int):
+            last = memo[argument]
+        else:
+            last = argument if isinstance(argument, str) else None
         yield last

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gap_tune.report import sentences
-from gap_tune.report.finals import metric_names
+from gap_tune.report.finals import metric_names, unit
 from gap_tune.report.formatting import count, mean_and_error, plain
 from gap_tune.report.tables import summarise
 from gap_tune.report.verdict import Verdict, verdict
@@ -52,7 +52,8 @@ def _table(records: Records, summary: pd.DataFrame, answer: Verdict) -> Table:
         caption_style="",
     )
     table.add_column("arm", overflow="ellipsis", max_width=_LONG_NAME, no_wrap=True)
-    for name in ("seeds", *metrics, "regret", "trials", "steps"):
+    ended = "seeds" if unit(records) == "seed" else "ended"
+    for name in (ended, *metrics, "regret", "trials", "steps"):
         table.add_column(Text(_header(name)), justify="right", overflow="ellipsis")
     for row in summary.to_dict("records"):
         table.add_row(
@@ -81,7 +82,7 @@ def _regret(row: dict[str, Any], best: str | None) -> str:
 
 
 def _caption(records: Records, answer: Verdict) -> Text:
-    text = "Mean over seeds, ± standard error."
+    text = f"Mean over {unit(records)}s, ± standard error."
     if answer.best_fixed is not None:
         text += f" Regret: {records.metric} against {answer.best_fixed}, + is worse."
     return Text(plain(" ".join(filter(None, (text, sentences.conditions(records))))))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -11,7 +11,6 @@ from ray.tune import Callback
 from gap_tune.tune import delivery, keys
 from gap_tune.tune.callbacks import contained
 from gap_tune.tune.instruments import finite
-from gap_tune.tune.progress.pace import Pace
 
 # TensorBoard calls a run by its folder.
 FOLDER = "all-trials"
@@ -35,9 +34,8 @@ class MomentumHistogram(Callback):
         self._every_s = every_s
         self._momenta: dict[str, float] = {}
         self._reports = self._written_at = 0
-        self._folder: Path | None = None
         self._writer: Any = None
-        self._pace = Pace(every_s)
+        self._next = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray saves callbacks with the study; an open file cannot be saved.
@@ -65,7 +63,8 @@ class MomentumHistogram(Callback):
         if momentum is None:
             return
         self._momenta[trial.trial_id] = momentum
-        if self._reports - self._written_at >= len(self._momenta) and self._pace.due():
+        whole_round = self._reports - self._written_at >= len(self._momenta)
+        if whole_round and time.monotonic() >= self._next:
             self._write(trial)
 
     @contained
@@ -85,7 +84,7 @@ class MomentumHistogram(Callback):
     @contained
     def on_experiment_end(self, trials: Sequence[Any], **info: Any) -> None:
         """Close the file."""
-        writer, self._writer, self._folder = self._writer, None, None
+        writer, self._writer = self._writer, None
         self._momenta.clear()
         if writer is not None:
             writer.close()
@@ -97,19 +96,19 @@ class MomentumHistogram(Callback):
         self._momenta.pop(trial.trial_id, None)
 
     def _write(self, trial: Any) -> None:
-        with self._pace.shown():
-            if self._writer is None:
-                self._open(trial)
-            if self._writer is not None:
-                values = list(self._momenta.values())
-                self._writer.add_histogram(TAG, values, global_step=self._reports, bins="auto")
-                self._writer.flush()
-            self._written_at = self._reports
+        self._next = time.monotonic() + self._every_s
+        self._written_at = self._reports
+        if self._writer is None:
+            self._open(trial)
+        if self._writer is not None:
+            values = list(self._momenta.values())
+            self._writer.add_histogram(TAG, values, global_step=self._reports, bins="auto")
+            self._writer.flush()
 
     def _open(self, trial: Any) -> None:
         # The driver's: where storage is no local folder, Ray uploads what is in it.
-        self._folder = delivery.experiment_file(trial, FOLDER)
-        if self._folder is not None:
+        folder = delivery.experiment_file(trial, FOLDER)
+        if folder is not None:
             from tensorboardX import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._folder))
+            self._writer = SummaryWriter(str(folder))

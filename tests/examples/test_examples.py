@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def test_the_examples_are_numbered_and_short_and_each_has_a_test() -> None:
     assert [name[:3] for name in SCRIPTS] == [f"{i:02d}_" for i in range(1, len(SCRIPTS) + 1)]
     tested = set(re.findall(r'"(\d\d_\w+\.py)"', Path(__file__).read_text()))
-    assert tested == set(SCRIPTS)
+    assert tested | ELSEWHERE == set(SCRIPTS)
     for name in SCRIPTS:
         assert len((EXAMPLES / name).read_text().splitlines()) < 80, name
 

@@ -18,6 +18,7 @@ def tuner(
     *,
     resources: dict[str, float] | None = None,
     callbacks: list[tune.Callback] | None = None,
+    filesystem: Any = None,
 ) -> tune.Tuner:
     """Return the study of planned trials, every one of which may fail often."""
     return tune.Tuner(
@@ -34,6 +35,7 @@ def tuner(
         run_config=tune.RunConfig(
             name="study",
             storage_path=str(storage),
+            storage_filesystem=filesystem,
             verbose=0,
             callbacks=callbacks,
             failure_config=tune.FailureConfig(max_failures=20),

@@ -65,6 +65,7 @@ def report_rows(
                 "gap/seq": changes(momenta, i) if arm == "gap" else 0,
                 "gap/reason": ("best gain" if after != used else "already best") * decided,
                 "gap/decision": f"{after:g} has the largest gain." * decided,
+                "gap/gain": 1.0 + i,
                 "gap/steps": STEPS_PER_REPORT * (i + 1),
                 "gap/statistics": statistics(1.0 + i),
             }

@@ -98,7 +98,7 @@ def test_page_holds_table_pairs_figures_decisions_and_command(full_page):
     ):
         assert part in words, part
     titles = [figure["title"] for figure in full_page.content["figures"]]
-    assert len(titles) == 7
+    assert len(titles) == 8
     assert all(title in words for title in titles)
     assert [gain["trial"] for gain in full_page.content["gains"]] == [
         "gap, seed 0",
@@ -161,7 +161,7 @@ def test_plotly_is_packed_into_the_page_once(full_page):
 def test_page_of_200_tuned_trials_stays_under_6_mb(make_records, tmp_path):
     # The most a page can hold: every decision of every trial is a row, and every trial has gains.
     finals = {"gap": dict.fromkeys(range(200), 0.2)}
-    records = make_records(finals, reports=40, momenta=(0.9, 0.8))
+    records = make_records(finals, reports=100, momenta=(0.9, 0.8))
     assert write_page(records, tmp_path / "report.html").stat().st_size < 6e6
 
 

@@ -56,6 +56,32 @@ def test_momentum_line_holds_each_value_since_the_report_before(make_records):
     assert np.abs(line.y - line.customdata).max() < 0.01
 
 
+def test_gain_line_holds_what_tuned_trials_reported(make_records):
+    records = make_records({"gap": {0: 0.2}, "fixed:0.9": {0: 0.3}}, reports=3)
+    (line,) = courses.gain_over_steps(records).data
+    assert list(line.x) == [10, 20, 30]
+    assert line.y == pytest.approx([1.0, 2.0, 3.0])
+
+
+def test_long_runs_keep_every_change_of_momentum_and_the_ends_of_curves(make_records):
+    momenta = (0.9,) * 700 + (0.8,) * 800
+    records = make_records({"gap": {0: 0.2}}, reports=1500, momenta=momenta)
+    (line,) = courses.momentum_over_steps(records).data
+    assert list(line.x) == [0, 10, 7000, 7010, 15000]
+    assert line.customdata == pytest.approx([0.9, 0.9, 0.9, 0.8, 0.8])
+    curve = plots.learning_curves(records, "validation_loss").data[-1]
+    assert len(curve.x) == 400
+    assert (curve.x[0], curve.x[-1]) == (0.5, 750)
+
+
+def test_trials_without_shared_seeds_have_a_line_each(make_records):
+    records = make_records({"gap": {1: 0.2, 2: 0.4}}, reports=2, study={"paired": False})
+    (trace,) = plots.learning_curves(records, "validation_loss").data
+    assert trace.x == pytest.approx([0.5, 1.0, np.nan, 0.5, 1.0, np.nan], nan_ok=True)
+    assert trace.y == pytest.approx([0.3, 0.2, np.nan, 0.5, 0.4, np.nan], nan_ok=True)
+    assert trace.customdata.tolist() == [1, 1, 1, 2, 2, 2]
+
+
 def test_gain_curves_mark_the_momentum_chosen(make_records):
     records = make_records({"gap": {0: 0.2}}, reports=9, momenta=(0.9, 0.8))
     figure = plots.gain_curves(tuned_trials(records)[0])

@@ -56,6 +56,35 @@
     Plotly.relayout(plot, colours());
   };
 
+  // Decisions: a text and a reason, told apart by what rows show; without either, all are shown.
+  const filter = document.querySelector(".filter");
+  const filterDecisions = () => {
+    const text = document.getElementById("filter-text").value.trim().toLowerCase();
+    const reason = document.getElementById("filter-reason").value;
+    const changes = document.getElementById("changes-only").checked;
+    let shown = 0;
+    let all = 0;
+    document.querySelectorAll("details.trial").forEach((trial) => {
+      const named = trial.querySelector("summary").textContent.toLowerCase().includes(text);
+      const rows = [...trial.querySelectorAll("tr.run")];
+      const found = rows.filter((row) => {
+        const fits = (named || row.textContent.toLowerCase().includes(text))
+          && (!reason || row.querySelector(".reason").textContent === reason)
+          && (!changes || !row.classList.contains("kept"));
+        row.hidden = !fits;
+        return fits;
+      }).length;
+      trial.hidden = !found && Boolean(text || reason);
+      if (found && (text || reason)) trial.open = true;
+      shown += found;
+      all += rows.length;
+    });
+    document.getElementById("filter-count").textContent = `${shown} of ${all} shown`;
+  };
+  filter?.addEventListener("input", filterDecisions);
+  filter?.addEventListener("submit", (event) => event.preventDefault());
+  if (filter) filterDecisions();
+
   if (!plots.length) return;
   await loadPlotly();
   document.getElementById("no-figures").hidden = true;
@@ -63,6 +92,7 @@
     await draw(plot, "gain" in plot.dataset ? gains[0] : figures[plot.dataset.figure]);
     reachByKeyboard(plot);
     plot.on("plotly_afterplot", () => reachByKeyboard(plot));
+    plot.dataset.drawn = "";
   });
   select?.addEventListener("change", () => {
     draw(document.querySelector("[data-gain]"), gains[select.value]);

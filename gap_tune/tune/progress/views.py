@@ -108,7 +108,7 @@ class Lines(View):
     def _state(self, trial: Any) -> str:
         result = trial.last_result or {}
         values = {"epoch": self.shown.epoch, **self.shown.values()}
-        parts = [f"{heading} {number(result.get(key))}" for heading, key in values.items()]
+        parts = [f"{name} {number(result[key])}" for name, key in values.items() if key in result]
         return ", ".join([*parts, f"momentum {momentum_of(trial)}", f"{changes_of(trial)} changes"])
 
 

@@ -1,0 +1,103 @@
+"""A study whose storage is S3: it can be killed and goes on from what is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+import pytest
+from moto.server import ThreadedMotoServer
+from ray import tune
+
+from gap_tune.rules.recorded import DECISIONS_FILE, read_decisions
+from gap_tune.tune.checkpointing import FILE
+from tests.faults.s3_driver import PLAN, filesystem
+from tests.faults.studies import assert_same_course, tuner
+from tests.faults.workload import EPOCHS, STEPS, descend
+
+BUCKET = "studies"
+STUDY = f"{BUCKET}/study"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """Run a server that speaks S3 on this machine; return where."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
+
+
+def files(s3: Any) -> list[str]:
+    """Return the paths below the study's folder."""
+    selector = pyarrow.fs.FileSelector(STUDY, recursive=True, allow_not_found=True)
+    return [info.path.removeprefix(f"{STUDY}/") for info in s3.get_file_info(selector)]
+
+
+def decisions(s3: Any, folder: Path) -> set[tuple[Any, ...]]:
+    """Return trial, step and new momentum of the decisions in the bucket that hold."""
+    folder.mkdir()
+    with s3.open_input_stream(f"{STUDY}/{DECISIONS_FILE}") as stream:
+        (folder / DECISIONS_FILE).write_bytes(stream.read())
+    return {(d.trial, d.step, d.new) for d in read_decisions(folder)}
+
+
+def far_enough(s3: Any) -> bool:
+    """Tell whether both trials have a third checkpoint and all that a resume needs is there."""
+    names = files(s3)
+    kept = {name.split("/")[0] for name in names if name.endswith("/checkpoint_000002")}
+    states = ("experiment_state-", "search_gen_state-", DECISIONS_FILE)
+    return len(kept) == len(PLAN) and all(any(n.startswith(s) for n in names) for s in states)
+
+
+@pytest.mark.slow
+def test_a_killed_study_in_s3_goes_on_from_there(
+    ray_address: str, endpoint: str, tmp_path: Path
+) -> None:
+    s3 = filesystem(endpoint)
+    s3.create_dir(BUCKET)
+    command = [sys.executable, "-m", "tests.faults.s3_driver", ray_address, endpoint, BUCKET]
+    environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "0.5"}
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 300
+        while not far_enough(s3):
+            assert driver.poll() is None, "the driver ended before it could be killed"
+            assert time.monotonic() < deadline, "the study did not start"
+            time.sleep(0.2)
+    finally:
+        driver.kill()
+        driver.wait()
+    before = decisions(s3, tmp_path / "before")
+    assert before
+    assert not any(name.endswith(f"/checkpoint_{EPOCHS - 1:06}") for name in files(s3))
+
+    restored = tune.Tuner.restore(
+        STUDY,
+        tune.with_resources(descend, {"cpu": 1}),
+        storage_filesystem=s3,
+        resume_unfinished=True,
+    )
+    grid = restored.fit()
+
+    assert not grid.errors
+    quick = [{**config, "pause_s": 0.0} for config in PLAN]
+    undisturbed = {r.config["seed"]: r for r in tuner(tmp_path / "undisturbed", quick).fit()}
+    assert sorted(result.config["seed"] for result in grid) == [0, 1]
+    after = decisions(s3, tmp_path / "after")
+    # What was lost with the driver was decided again, and as before.
+    assert before <= after
+    for result in grid:
+        assert result.filesystem.type_name == "s3"
+        assert_same_course(result, undisturbed[result.config["seed"]])
+        name = result.path.rpartition("/")[2]
+        assert f"{name}/result.json" in files(s3)
+        assert f"{name}/checkpoint_{EPOCHS - 1:06}/{FILE}" in files(s3)
+        assert max(step for trial, step, _ in after if trial in name) == EPOCHS * STEPS
