@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 from sklearn.datasets import load_digits
@@ -51,6 +52,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    ray.init(log_to_driver=False, ignore_reinit_error=True)
     with tempfile.TemporaryDirectory() as folder:
         results = tune.Tuner(
             train,

@@ -42,7 +42,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    ray.init("local", num_cpus=2, log_to_driver=False, ignore_reinit_error=True)
+    ray.init(log_to_driver=False, ignore_reinit_error=True)
     asha = ASHAScheduler(max_t=EPOCHS, grace_period=1, reduction_factor=2)
     with tempfile.TemporaryDirectory() as folder:
         grid = tune.Tuner(

@@ -39,7 +39,7 @@ def train(config: dict) -> None:
 
 
 def main(folder: Path) -> None:
-    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    ray.init(log_to_driver=False, ignore_reinit_error=True)
     study = str(folder.resolve() / "study")
     if tune.Tuner.can_restore(study):
         tuner = tune.Tuner.restore(study, train, resume_unfinished=True)

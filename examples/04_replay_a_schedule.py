@@ -62,7 +62,7 @@ def study(name: str, folder: str, scheduler: gap_tune.GapScheduler) -> None:
 
 
 def main() -> None:
-    ray.init("local", num_cpus=2, log_to_driver=False, ignore_reinit_error=True)
+    ray.init(log_to_driver=False, ignore_reinit_error=True)
     with tempfile.TemporaryDirectory() as folder:
         study("recorded", folder, gap_tune.GapScheduler())
         schedule = gap_tune.MomentumSchedule.from_decisions(f"{folder}/recorded")

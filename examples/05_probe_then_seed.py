@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 from sklearn.datasets import load_digits
@@ -55,6 +56,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 def main(folder: Path) -> None:
+    ray.init(log_to_driver=False, ignore_reinit_error=True)
     statistics = gap_tune.probe(setup, steps=60, path=folder / "statistics.json")
     print("the probe chooses:", gap_tune.AlignmentRule().decide(statistics, 0.9).explanation)
     # lr="lr": Optuna searches the learning rate of momentum 0.9, each trial gets that of its own.

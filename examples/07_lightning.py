@@ -8,6 +8,7 @@ import tempfile
 from typing import Any
 
 import lightning
+import ray
 import torch
 from ray import tune
 from sklearn.datasets import load_digits
@@ -48,7 +49,6 @@ def train(config: dict[str, Any]) -> None:
         accelerator="cpu",
         callbacks=[gap],
         logger=False,
-        enable_progress_bar=False,
         enable_checkpointing=False,
     )
     trainer.fit(
@@ -60,6 +60,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    ray.init(log_to_driver=False, ignore_reinit_error=True)
     with tempfile.TemporaryDirectory() as folder:
         results = tune.Tuner(
             train,

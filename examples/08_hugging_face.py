@@ -8,6 +8,7 @@ Needs `pip install 'gap-tune[language]'`; it takes less than a minute on two cor
 import tempfile
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
@@ -47,6 +48,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    ray.init(log_to_driver=False, ignore_reinit_error=True)
     with tempfile.TemporaryDirectory() as folder:
         results = tune.Tuner(
             train,

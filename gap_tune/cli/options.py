@@ -17,3 +17,10 @@ Lr = Annotated[
     float | None,
     typer.Option(help="Learning rate, meant for momentum 0.9. [default: the workload's]"),
 ]
+Style = Annotated[
+    str,
+    typer.Option(
+        help="What to show meanwhile: auto, table, lines, json (one object per event) or quiet "
+        "(failures only)."
+    ),
+]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from gap_tune.cli.options import Cpus, Epochs, Lr, Out
+from gap_tune.cli.options import Cpus, Epochs, Lr, Out, Style
 from gap_tune.errors import InvalidValueError, StateError
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ def demo(
     seeds: Annotated[int, typer.Option(help="Paired seeds: trials per arm.")] = 3,
     epochs: Epochs = None,
     cpus: Cpus = None,
+    progress: Style = "auto",
 ) -> None:
     """Compare GAP with a sweep of six fixed momenta on real handwritten digits."""
     from gap_tune.study.arms import DEMO_MOMENTA, GAP, fixed_arm
 
     arms = [GAP.name, *(fixed_arm(momentum).name for momentum in DEMO_MOMENTA)]
     given = {"workload": DEMO_WORKLOAD, "arms": arms, "seeds": seeds, "epochs": epochs}
-    _compare({**given, "cpus": cpus, "out": out})
+    _compare({**given, "cpus": cpus, "out": out}, style=progress)
 
 
 def compare(
@@ -89,6 +90,7 @@ def compare(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue what is in --out; start where nothing is.")
     ] = False,
+    progress: Style = "auto",
 ) -> None:
     """Compare methods on a workload: same data, epochs and seeds, at a stated budget.
 
@@ -115,14 +117,17 @@ def compare(
     }
     said = read_study_file(workload) if is_file else {"workload": workload}
     chosen = {name: value for name, value in given.items() if value is not None}
-    _compare({"arms": _ARMS.split(","), **said, **chosen}, resume=resume)
+    _compare({"arms": _ARMS.split(","), **said, **chosen}, resume=resume, style=progress)
 
 
-def resume(folder: Annotated[Path, typer.Argument(help="Folder of a killed study.")]) -> None:
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Folder of a killed study.")],
+    progress: Style = "auto",
+) -> None:
     """Continue a study whose driver was killed: trials go on from their checkpoints."""
     from gap_tune.study import Study
 
-    _run(Study.restore(folder), folder, lambda study, callbacks: study.resume(callbacks))
+    _run(Study.restore(folder), folder, _resumed, progress)
 
 
 def report(
@@ -167,12 +172,13 @@ def report(
         Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _compare(given: dict[str, Any], *, resume: bool = False) -> None:
+def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None:
     """Run the study that options and file ask for.
 
     Args:
         given: Arguments of ``Study`` and ``Resources``, and "out"; None is their default.
         resume: Whether to continue what is in "out".
+        style: How to show its progress.
     """
     from gap_tune.study import Resources, Study
     from gap_tune.study.records import STUDY_FILE
@@ -187,7 +193,7 @@ def _compare(given: dict[str, Any], *, resume: bool = False) -> None:
     resources = {key: arguments.pop(key) for key in _OF_RESOURCES if key in arguments}
     study = Study(workload, **arguments, resources=Resources(**resources), storage=folder)
     if not resume or not (study.folder / STUDY_FILE).exists():
-        _run(study, folder, lambda study, callbacks: study.run(callbacks))
+        _run(study, folder, lambda study, callbacks: study.run(callbacks), style)
         return
     different = study.differs_from(Study.restore(folder))
     if different:
@@ -195,17 +201,24 @@ def _compare(given: dict[str, Any], *, resume: bool = False) -> None:
             f"--resume must ask for the comparison that {folder} holds, but got other {different}: "
             "choose another folder, or `gap-tune resume` it as it is."
         )
-    _run(study, folder, lambda study, callbacks: study.resume(callbacks))
+    _run(study, folder, _resumed, style)
 
 
-def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records]) -> None:
+def _resumed(study: Study, callbacks: list[Any]) -> Records:
+    return study.resume(callbacks)
+
+
+def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records], style: str) -> None:
     import optuna
 
+    from gap_tune.study import read_records
     from gap_tune.tune.progress import Progress
+    from gap_tune.tune.ray_dashboard import DashboardLink
 
     # The table shows what optuna would say of every trial.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console = Console()
+    # What reads JSON lines from standard output must find nothing else there.
+    console = Console(stderr=style == "json")
     total = study.total_trials()
     trials = "trials" if total is None else f"{total} trials"
     conditions = study.conditions
@@ -217,24 +230,24 @@ def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records]) 
     )
     progress = Progress(
         total,
+        style=style,
         metric=conditions.metric,
         mode=conditions.mode,
         epochs=conditions.epochs,
-        console=console,
     )
-    go(study, [progress])
-    from gap_tune.study import read_records
-
-    _present(read_records(study.folder), study.folder, folder)
+    go(study, [DashboardLink(stderr=style == "json"), progress])
+    _present(read_records(study.folder), study.folder, folder, console)
 
 
-def _present(records: Records, experiment: Path, folder: Path) -> None:
+def _present(
+    records: Records, experiment: Path, folder: Path, console: Console | None = None
+) -> None:
     """Write CSV and page, print table, verdict and where everything is."""
     from gap_tune.report import summary_table, write_csv, write_page
 
     write_csv(records, folder)
     page = write_page(records, folder / "report.html")
-    console = Console()
+    console = console or Console()
     console.print(summary_table(records))
     for name, path in (("report", page), ("tables", folder), ("experiment", experiment)):
         console.print(f"{name + ':':<12}{path}", soft_wrap=True, highlight=False)

@@ -20,6 +20,7 @@ from gap_tune.study.records import EXPERIMENT, RUNS, STUDY_FILE, Records, read_r
 from gap_tune.study.resources import Resources
 from gap_tune.study.runs import Run, file_name
 from gap_tune.study.searches import planned, searched
+from gap_tune.tune.histogram import MomentumHistogram
 from gap_tune.tune.metrics import RayMetrics
 
 
@@ -233,7 +234,7 @@ class Study:
         # One for all runs: arms that search are compared with the fixed ones too.
         exported = RayMetrics(self.conditions.metric, self.conditions.mode, study=self.storage.name)
         for run in self.runs():
-            if not run.go([*callbacks, exported]):
+            if not run.go([*callbacks, exported, MomentumHistogram()]):
                 break
         return self.records()
 

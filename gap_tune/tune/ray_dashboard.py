@@ -7,7 +7,11 @@ from typing import Any
 
 import ray
 from ray.job_config import JobConfig
+from ray.tune import Callback
 from ray.tune.trainable import wrap_function
+from rich.console import Console
+
+from gap_tune.tune.callbacks import contained
 
 # What the column "Name" of the page Jobs shows.
 _JOB_NAME = "job_name"
@@ -58,6 +62,27 @@ def named_job(name: str) -> JobConfig:
     {'job_name': 'digits: gap, fixed:0.9'}
     """
     return JobConfig(metadata={_JOB_NAME: name})
+
+
+class DashboardLink(Callback):
+    """Says where Ray's dashboard is when the first run of a study starts.
+
+    Args:
+        stderr: Whether to say it on standard error.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+        self._told = False
+
+    @contained
+    def setup(self, **info: Any) -> None:
+        """Print the address, once, where there is one."""
+        link = None if self._told else dashboard_link()
+        if link is not None:
+            self._told = True
+            console = Console(stderr=self._stderr)
+            console.print(f"Ray dashboard: {link}", soft_wrap=True, highlight=False, markup=False)
 
 
 def dashboard_link() -> str | None:
