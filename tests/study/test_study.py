@@ -153,7 +153,7 @@ def test_resources_are_checked() -> None:
         Resources(cpus=0)
     with pytest.raises(InvalidValueError, match="no trial could ever start"):
         Resources(cpus=1, cpus_per_trial=4)
-    with pytest.raises(InvalidValueError, match="whole where it is above 1, but got 1.5"):
+    with pytest.raises(InvalidValueError, match=r"whole where it is above 1, but got 1\.5"):
         Resources(gpus_per_trial=1.5)
 
 
