@@ -80,8 +80,11 @@ def write_dashboards(folder: Path | str, addresses: Addresses | None = None) -> 
         keep_trailing_newline=True,
     )
     environment.filters |= {"json": json.dumps, "shell": lambda value: shlex.quote(str(value))}
+    addresses = addresses or Addresses()
     values = {
-        "addresses": addresses or Addresses(),
+        "addresses": addresses,
+        "grafana_port": _port(addresses.grafana),
+        "prometheus_port": _port(addresses.prometheus),
         "datasource": DATASOURCE_NAME,
         "discovery": DISCOVERY,
         "folder": folder,
@@ -105,6 +108,11 @@ def _check_address(name: str, value: str) -> None:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.netloc or not _is_plain(value):
         raise InvalidValueError(f"{name} must be an http or https address, but got {value!r}.")
+
+
+def _port(address: str) -> int:
+    parts = urlsplit(address)
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _is_plain(text: str) -> bool:

@@ -38,7 +38,8 @@ class MomentumSGD(GroupOptimizer):
             gradient = observed_gradient(parameter, group)
             if gradient is not None:
                 state = self.state[parameter]
-                if _BUFFER not in state:
+                # None is what a change from momentum 0 leaves.
+                if state.get(_BUFFER) is None:
                     state[_BUFFER] = torch.zeros_like(parameter)
                 yield parameter, gradient, state[_BUFFER]
 

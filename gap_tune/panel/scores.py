@@ -130,7 +130,8 @@ def _tuned_rate(own: pd.DataFrame) -> dict[str, Any]:
 
 
 def _spent(own: pd.DataFrame) -> dict[str, Any]:
-    trained = own[own["steps"] > 0]
+    # A run that diverged did steps after its last report, whose time nobody took.
+    trained = own[(own["status"] == "finished") & (own["steps"] > 0)]
     return {
         "runs": len(own),
         "steps": int(own["steps"].sum()),

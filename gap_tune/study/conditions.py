@@ -57,9 +57,12 @@ class Conditions:
         """Return learning rate and weight decay to train an arm with.
 
         Another family's learning rate is its recipe's, times the same factor by which the study's
-        differs from its own.
+        differs from its own; that of a family which finds the scale itself stays as it is.
         """
-        own = get_family(arm.family_in(self.family)).recipe(self.workload)
+        family = get_family(arm.family_in(self.family))
+        own = family.recipe(self.workload)
+        if family.lr is not None:
+            return own
         usual = get_family(self.family).recipe(self.workload)
         return {**own, "lr": own["lr"] * (self.lr / usual["lr"])}
 

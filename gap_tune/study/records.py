@@ -137,8 +137,7 @@ def read_trial(folder: Path, states: Mapping[str, str], epochs: float) -> Trial:
     """
     config = json.loads((folder / "params.json").read_text())
     names = {"arm": config.get("arm", folder.name), "seed": config.get("seed", 0)}
-    # After a restart from a checkpoint some iterations were reported twice: the later one counts.
-    by_iteration = {row["training_iteration"]: row for row in _read_lines(folder / "result.json")}
+    reports = _reports(folder / "result.json")
     rows = [
         {
             **names,
@@ -146,9 +145,9 @@ def read_trial(folder: Path, states: Mapping[str, str], epochs: float) -> Trial:
             "iteration": iteration,
             **{k: v for k, v in _flat(row) if not k.startswith("config/") and k not in _RAY_KEYS},
         }
-        for iteration, row in sorted(by_iteration.items())
+        for iteration, row in reports
     ]
-    last = by_iteration[max(by_iteration)] if by_iteration else {}
+    last = reports[-1][1] if reports else {}
     log = folder / "error.txt"
     error = log.read_text().strip() if log.exists() else ""
     trial_id = last.get("trial_id", folder.name.rpartition("_")[2])
@@ -181,6 +180,30 @@ _RAY_KEYS = {
     "time_since_restore",
     "training_iteration",
 }
+
+
+def _reports(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Return what a trial reported, each with its number, without what it took back.
+
+    A trial that starts again, from a checkpoint, reports some of it anew: the later one counts.
+    """
+    kept: list[tuple[int, dict[str, Any]]] = []
+    for row in _read_lines(path):
+        while kept and _is_void(*kept[-1], row):
+            kept.pop()
+        before = kept[-1][0] if kept else 0
+        kept.append((max(row["training_iteration"], before + 1), row))
+    return kept
+
+
+def _is_void(number: int, before: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Tell whether a trial has gone back behind an earlier report, the one of that number."""
+    if row["training_iteration"] > before["training_iteration"]:
+        return False
+    # A trial of several workers counts its reports from 1 when it starts again; steps go on.
+    if "gap/steps" in before and "gap/steps" in row:
+        return bool(before["gap/steps"] >= row["gap/steps"])
+    return bool(number >= row["training_iteration"])
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:

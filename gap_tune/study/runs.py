@@ -67,8 +67,9 @@ class Run:
         error = ""
         try:
             (self._restored() or self._started(callbacks)).fit()
-            # An interrupted run returns, too, and some of its trials have not ended.
-            if set(trial_states(self.folder).values()) - {"TERMINATED", "ERROR"}:
+            # An interrupted run returns, too: before it started any trial, or while some ran.
+            states = set(trial_states(self.folder).values())
+            if not states or states - {"TERMINATED", "ERROR"}:
                 return False
         except Exception as exception:
             logger.warning("The run in %s failed", self.folder, exc_info=True)

@@ -83,7 +83,8 @@ def searched(
     Args:
         conditions: Of the study.
         arm: The arm.
-        seed: Seeds the search, and is the seed of all its trials.
+        seed: Seeds the search, and is the seed of all its trials. Of population based training
+            it seeds where trials begin; what Ray perturbs is drawn from Python's global generator.
         trials: How many trials to start.
         full_trials: Instead of that many, start what this many full trials pay; None does not.
 

@@ -53,9 +53,14 @@ class WithinSteps(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note what the trial has spent in all."""
+        """Note what the trial has spent in all.
+
+        One that failed counts as a full trial: what it did after its last report, and again after
+        each restart, nobody knows, and trials that all fail at once must come to an end.
+        """
         self._note(trial_id, result or {})
-        self._ended += self._running.pop(trial_id, 0.0)
+        spent = self._running.pop(trial_id, 0.0)
+        self._ended += 1.0 if error else spent
         self.searcher.on_trial_complete(trial_id, result=result, error=error)
 
     def _note(self, trial_id: str, result: dict[str, Any]) -> None:

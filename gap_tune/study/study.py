@@ -11,7 +11,7 @@ from typing import Any
 
 from ray import tune
 
-from gap_tune.errors import InvalidValueError, check_count
+from gap_tune.errors import InvalidValueError, UnsupportedError, check_count
 from gap_tune.study.arms import ASHA, GRID, MEDIAN, PBT, Arm, check_arms, parse_arm
 from gap_tune.study.budget import Budget
 from gap_tune.study.conditions import make_conditions
@@ -52,6 +52,7 @@ class Study:
 
     Raises:
         InvalidValueError: When an argument is unknown, out of range, or storage is not writable.
+        UnsupportedError: When the arm "pbt" is asked for with several GPUs per trial.
     """
 
     def __init__(
@@ -91,6 +92,11 @@ class Study:
         self.budget = budget if isinstance(budget, Budget) else Budget.parse(budget)
         self.resources = resources or Resources()
         self.storage = Path(storage).expanduser().resolve()
+        if self.resources.ranks > 1 and any(arm.search == PBT for arm in self.arms):
+            raise UnsupportedError(
+                "the arm pbt must have trials of one GPU at most, whose checkpoints Ray Tune can "
+                f"exchange, but got {self.resources.ranks}."
+            )
         if not self.budget.limits_steps:
             self._check_populations()
 

@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.utils import flatten_dict
 from ray.util.metrics import Counter, Gauge, Histogram
 
+from gap_tune.errors import StateError
 from gap_tune.tune import keys
 from gap_tune.tune.siblings import parse_statistics
 
@@ -68,7 +69,10 @@ class Latest:
         before = trial.last_result or {}
         self._steps, self._seconds = _progress(before)
         text = before.get(keys.STATISTICS)
-        self._skipped = 0 if text is None else parse_statistics(text).skipped_steps
+        try:
+            self._skipped = 0 if text is None else parse_statistics(text).skipped_steps
+        except StateError:
+            self._skipped = 0
 
     def take(self, result: dict[str, Any]) -> None:
         """Keep a result; it is read when gauges are refreshed, which many results do not see."""

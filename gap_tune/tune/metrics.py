@@ -69,6 +69,8 @@ class RayMetrics(Callback):
         self._complain = Complaints()
         self._latest: dict[str, Latest] = {}
         self._refreshed_at = -math.inf
+        # Trials of runs before this one, by status.
+        self._ended: Count[str] = Count()
         self._instruments: Instruments | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,7 +93,9 @@ class RayMetrics(Callback):
     ) -> None:
         """Count the result's decision and skipped steps, and keep it for the next refresh."""
         made, tags = self._made(), self._tags(trial)
-        known = self._latest.setdefault(trial.trial_id, Latest(trial))
+        known = self._latest.get(trial.trial_id)
+        if known is None:
+            known = self._latest[trial.trial_id] = Latest(trial)
         known.take(result)
         if result.get(keys.REASON):
             made.decisions.inc(1, {**tags, "reason": str(result[keys.REASON])})
@@ -138,6 +142,8 @@ class RayMetrics(Callback):
         """Set the last counts and regrets."""
         self._latest.clear()
         self._refresh(trials)
+        # A study of several Ray Tune runs shares one of these.
+        self._ended.update(str(trial.status) for trial in trials)
 
     def _end(self, trial: Any) -> None:
         known = self._latest.pop(trial.trial_id, None)
@@ -159,7 +165,7 @@ class RayMetrics(Callback):
         if not trials:
             return
         study = self._tags(trials[0])["study"]
-        counts = Count(str(trial.status) for trial in trials)
+        counts = self._ended + Count(str(trial.status) for trial in trials)
         for status in STATUSES:
             made.trials.set(counts[status], {"study": study, "status": status.lower()})
         for arm, regret in (self._regrets.now() if self._regrets is not None else {}).items():

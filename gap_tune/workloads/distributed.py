@@ -26,7 +26,8 @@ def train_on_ranks(
     """Return a Ray Tune function that trains each trial on several workers together.
 
     Every worker has a copy of the model and takes its share of each minibatch; gradients are means
-    over all, so a trial learns what it would on one worker, momentum included. Workers take their
+    over all, so a trial learns what it would on one worker, momentum included; but for batch norm,
+    whose means are those of each worker's share. Workers take their
     resources besides those of the trial, for which ``COORDINATOR`` is enough; let no more trials
     run at a time than the cluster has room for (``max_concurrent_trials``).
 

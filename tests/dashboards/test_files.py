@@ -149,3 +149,10 @@ def test_the_command_writes_for_the_addresses_that_it_is_given(tmp_path: Path) -
     static = load_yaml(tmp_path / "out/prometheus/static.yml")
     (job,) = static["scrape_configs"]
     assert job["static_configs"] == [{"targets": ["head:8080", "[::1]:9000"]}]
+
+
+def test_bug_the_commands_listen_where_the_addresses_say(tmp_path: Path) -> None:
+    given = Addresses(grafana="http://localhost:3001", prometheus="http://localhost:9091")
+    text = write_dashboards(tmp_path, given).read_text()
+    assert "--web.listen-address=127.0.0.1:9091" in text
+    assert "http_port = 3001" in (tmp_path / "grafana" / "grafana.ini").read_text()

@@ -162,3 +162,16 @@ def test_sparse_gradients_and_states_of_others_are_refused() -> None:
     run(other, params, range(1))
     with pytest.raises(StateError, match="must hold tensors of shapes"):
         HypergradientSGD(params, lr=0.1).load_state_dict(other.state_dict())
+
+
+def test_bug_it_goes_on_from_momentum_0_as_a_scheduler_leaves_it() -> None:
+    params = tensors()
+    optimizer = HypergradientSGD(params, lr=0.1, momentum=0.9)
+    for step in range(2):
+        set_gradients(params, step)
+        optimizer.step()
+        for state in optimizer.state.values():
+            state["momentum_buffer"] = None
+    set_gradients(params, 2)
+    optimizer.step()
+    assert all(torch.isfinite(p).all() for p in params)

@@ -88,7 +88,7 @@ def test_other_families_have_their_own_recipe_and_follow_the_study_in_proportion
     made = study(arms=("fixed:0.9", "adai", "prodigy"), lr=0.05, lr_range=(0.01, 0.2), seeds=1)
     rates = {c["arm"]: c["lr"] for c in drawn(made.runs()[0].search().searcher.searcher)}
     # The quadratic's recipe is 0.1; Adai's is ten times SGD's, Prodigy's is 1.
-    assert rates == pytest.approx({"fixed:0.9": 0.05, "adai": 0.5, "prodigy": 0.5})
+    assert rates == pytest.approx({"fixed:0.9": 0.05, "adai": 0.5, "prodigy": 1.0})
     adai = made.arms[1]
     assert made.conditions.lr_range_of(adai) == pytest.approx((0.1, 2.0))
     usual = study(arms=("gap",)).conditions
@@ -160,3 +160,12 @@ def test_trials_that_end_early_leave_their_steps_to_others(
     assert budget - 1 < spent <= budget
     if lengths == (10.0,):
         assert started == math.floor(budget)
+
+
+def test_bug_trials_that_all_fail_at_once_come_to_an_end() -> None:
+    searcher = WithinSteps(Endless(metric="loss", mode="min"), 3.0, 10)
+    started = 0
+    while searcher.suggest(f"t{started}") != Searcher.FINISHED:
+        searcher.on_trial_complete(f"t{started}", error=True)
+        started += 1
+    assert started == 3

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gap_tune import Study
-from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.study import Records, Resources, read_records
+from gap_tune.study.records import read_trial
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,38 @@ def test_a_storage_that_cannot_be_written_or_is_taken_is_refused(tmp_path: Path)
     (tmp_path / "experiment").mkdir()
     with pytest.raises(InvalidValueError, match="must not hold a study yet"):
         Study("digits-resnet", ["gap"], storage=tmp_path).run()
+
+
+def test_bug_a_trial_of_several_workers_counts_its_reports_anew_when_it_starts_again(
+    tmp_path: Path,
+) -> None:
+    def row(iteration: int, steps: int) -> dict[str, object]:
+        return {"trial_id": "t", "training_iteration": iteration, "gap/steps": steps}
+
+    first = [row(i, 10 * i) for i in range(1, 16)]
+    # It died after its fifteenth report, and went on from its twelfth.
+    second = [row(i, 120 + 10 * i) for i in range(1, 9)]
+    folder = tmp_path / "trial"
+    folder.mkdir()
+    (folder / "params.json").write_text("{}")
+    lines = "".join(json.dumps(each) + "\n" for each in [*first, *second])
+    (folder / "result.json").write_text(lines)
+    trial, rows = read_trial(folder, {"t": "TERMINATED"}, 1)
+    assert [r["gap/steps"] for r in rows] == [10 * i for i in range(1, 21)]
+    assert [r["iteration"] for r in rows] == list(range(1, 21))
+    assert trial["steps"] == 200
+
+
+def test_two_reports_without_a_step_between_them_are_two(tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text("{}")
+    rows = [{"trial_id": "t", "training_iteration": i, "gap/steps": 5} for i in (1, 2)]
+    (tmp_path / "result.json").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    assert len(read_trial(tmp_path, {}, 1)[1]) == 2
+
+
+def test_population_based_training_needs_trials_of_one_gpu(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="the arm pbt must have trials of one GPU"):
+        Study("quadratic", ["pbt"], resources=Resources(gpus_per_trial=2), storage=tmp_path)
 
 
 def test_resources_are_checked() -> None:

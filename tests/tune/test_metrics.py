@@ -178,6 +178,16 @@ def test_gauges_are_set_again_while_a_trial_says_nothing_new(
     assert [value for value, _ in recorders.by_trial["momentum"].calls] == [0.0] * 3
 
 
+def test_bug_trials_of_earlier_runs_of_a_study_stay_counted() -> None:
+    metrics, recorders = recorded()
+    for ended in (2, 1):
+        trials = [trial("TERMINATED") for _ in range(ended)]
+        metrics.on_step_end(1, trials)
+        metrics.on_experiment_end(trials)
+    counts = [n for n, tags in recorders.trials.calls if tags["status"] == "terminated"]
+    assert counts[-1] == 3
+
+
 def test_skipped_steps_of_a_checkpoint_are_not_counted_again() -> None:
     latest = Latest(trial(**result(1, skipped=3)))
     latest.take(result(2, skipped=3))
