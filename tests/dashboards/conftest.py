@@ -66,7 +66,7 @@ class RunningStudy:
         Path(self.folder, "end" if arm is None else f"end-{arm}").touch()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStudy]:
     """Start a study with Ray's dashboard, its token and a metrics port."""
     folder = tmp_path_factory.mktemp("study")
@@ -98,7 +98,7 @@ def running_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prometheus(
     running_study: RunningStudy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
