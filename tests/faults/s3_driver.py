@@ -1,4 +1,4 @@
-"""A driver to be killed that stores a study in S3: python -m ... ADDRESS ENDPOINT BUCKET."""
+"""A driver to be killed that stores a study in S3: python -m ... ADDRESS ENDPOINT BUCKET HOLD."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import ray
 
 from tests.faults.studies import tuner
 
-PLAN: list[dict[str, Any]] = [{"seed": seed, "pause_s": 0.5} for seed in (0, 1)]
+PLAN: list[dict[str, Any]] = [{"seed": seed} for seed in (0, 1)]
+# Checkpoints that a trial has saved when it waits to be killed.
+SAVED = 3
 
 
 def filesystem(endpoint: str) -> Any:
@@ -25,9 +27,10 @@ def filesystem(endpoint: str) -> Any:
     )
 
 
-def main(address: str, endpoint: str, bucket: str) -> None:
+def main(address: str, endpoint: str, bucket: str, hold: str) -> None:
     ray.init(address=address, log_to_driver=False, logging_level="error")
-    tuner(bucket, PLAN, filesystem=filesystem(endpoint)).fit()
+    plan = [{**config, "hold": hold, "hold_at": SAVED} for config in PLAN]
+    tuner(bucket, plan, filesystem=filesystem(endpoint)).fit()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ray import tune
 
 from gap_tune.rules.recorded import DECISIONS_FILE, read_decisions
 from gap_tune.tune.checkpointing import FILE
-from tests.faults.s3_driver import PLAN, filesystem
+from tests.faults.s3_driver import PLAN, SAVED, filesystem
 from tests.faults.studies import assert_same_course, tuner
 from tests.faults.workload import EPOCHS, STEPS, descend
 
@@ -52,7 +52,7 @@ def decisions(s3: Any, folder: Path) -> set[tuple[Any, ...]]:
 def far_enough(s3: Any) -> bool:
     """Tell whether both trials have a third checkpoint and all that a resume needs is there."""
     names = files(s3)
-    kept = {name.split("/")[0] for name in names if name.endswith("/checkpoint_000002")}
+    kept = {name.split("/")[0] for name in names if name.endswith(f"/checkpoint_{SAVED - 1:06}")}
     states = ("experiment_state-", "search_gen_state-", DECISIONS_FILE)
     return len(kept) == len(PLAN) and all(any(n.startswith(s) for n in names) for s in states)
 
@@ -63,7 +63,10 @@ def test_a_killed_study_in_s3_goes_on_from_there(
 ) -> None:
     s3 = filesystem(endpoint)
     s3.create_dir(BUCKET)
-    command = [sys.executable, "-m", "tests.faults.s3_driver", ray_address, endpoint, BUCKET]
+    hold = tmp_path / "hold"
+    hold.touch()
+    driver_of = [sys.executable, "-m", "tests.faults.s3_driver"]
+    command = [*driver_of, ray_address, endpoint, BUCKET, str(hold)]
     environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "0.5"}
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -75,6 +78,7 @@ def test_a_killed_study_in_s3_goes_on_from_there(
     finally:
         driver.kill()
         driver.wait()
+    hold.unlink()
     before = decisions(s3, tmp_path / "before")
     assert before
     assert not any(name.endswith(f"/checkpoint_{EPOCHS - 1:06}") for name in files(s3))
@@ -88,8 +92,7 @@ def test_a_killed_study_in_s3_goes_on_from_there(
     grid = restored.fit()
 
     assert not grid.errors
-    quick = [{**config, "pause_s": 0.0} for config in PLAN]
-    undisturbed = {r.config["seed"]: r for r in tuner(tmp_path / "undisturbed", quick).fit()}
+    undisturbed = {r.config["seed"]: r for r in tuner(tmp_path / "undisturbed", PLAN).fit()}
     assert sorted(result.config["seed"] for result in grid) == [0, 1]
     after = decisions(s3, tmp_path / "after")
     # What was lost with the driver was decided again, and as before.

@@ -50,8 +50,9 @@ def node() -> str:
 
 
 def hold(config: dict[str, Any], begun: int) -> None:
-    """Stay in the second epoch as long as there is a file ``config["hold"]``."""
-    while begun == 1 and "hold" in config and Path(config["hold"]).exists():
+    """Stay in an epoch, by default the second, as long as there is a file ``config["hold"]``."""
+    at = config.get("hold_at", 1)
+    while begun == at and "hold" in config and Path(config["hold"]).exists():
         time.sleep(0.1)
 
 
