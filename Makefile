@@ -18,7 +18,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest
 
-# The tests that take longest: killed processes, lost nodes, full disks.
+# The tests that take longest: killed processes, lost nodes, full disks, browsers, examples.
 faults: $(STAMP)
 	$(BIN)/pytest -m slow --timeout 900
 

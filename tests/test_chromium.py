@@ -18,6 +18,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>page</title>
 <img src="missing.png">"""
 
 
+@pytest.mark.slow
 def test_a_page_is_opened_run_measured_and_pictured(
     chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def first(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield run(THEIRS + code, {"__name__": "__readme__"})
 
 
+@pytest.mark.slow
 def test_the_first_block_tunes_every_trial(first: dict[str, Any]) -> None:
     results = first["results"]
     assert not results.errors
@@ -78,6 +79,7 @@ def test_the_first_block_tunes_every_trial(first: dict[str, Any]) -> None:
         assert all(decided[:-1]), "a report has no decision"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", RECIPES, ids=range(len(RECIPES)))
 def test_a_recipe_runs(code: str, first: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
@@ -87,6 +89,7 @@ def test_a_recipe_runs(code: str, first: dict[str, Any], tmp_path: Path, monkeyp
     assert after.keys() >= {"train", "tuner", "results"}
 
 
+@pytest.mark.slow
 def test_a_session_of_the_recipe_with_restore_trains(first: dict[str, Any], tmp_path: Path) -> None:
     (code,) = [code for code in RECIPES if "trial.restore(" in code]
     (result,) = tune.Tuner(
@@ -131,6 +134,7 @@ def check_options(name: str, *arguments: str) -> None:
         Budget.parse(parsed.params["budget"] or "own")
 
 
+@pytest.mark.slow
 def test_the_quick_commands_do_what_the_readme_says(
     first: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,

@@ -43,6 +43,7 @@ def test_the_examples_are_numbered_and_short_and_each_has_a_test() -> None:
         assert len((EXAMPLES / name).read_text().splitlines()) < 80, name
 
 
+@pytest.mark.slow
 def test_a_function_of_ones_own_learns_with_momenta_that_change(ray_address: str, run: Run) -> None:
     lines = run("01_bring_your_own_function.py").splitlines()
     found = [re.fullmatch(rf"lr [\d.]+: accuracy ([\d.]+), momentum({MOMENTA})", x) for x in lines]
@@ -53,6 +54,7 @@ def test_a_function_of_ones_own_learns_with_momenta_that_change(ray_address: str
     assert any(len(set(match[2].split())) > 1 for match in trials)
 
 
+@pytest.mark.slow
 def test_asha_stops_trials_and_every_result_of_the_others_has_a_decision(
     ray_address: str, run: Run
 ) -> None:
@@ -66,6 +68,7 @@ def test_asha_stops_trials_and_every_result_of_the_others_has_a_decision(
     assert re.search(r"reasons: \{.*'best.gain': \d+", out)
 
 
+@pytest.mark.slow
 def test_a_replayed_schedule_ends_with_the_recorded_weights(ray_address: str, run: Run) -> None:
     out = run("04_replay_a_schedule.py")
     recorded = re.search(r"^recorded: (.*)$", out, re.MULTILINE)
@@ -77,6 +80,7 @@ def test_a_replayed_schedule_ends_with_the_recorded_weights(ray_address: str, ru
     assert re.search(r"without Ray: loss 0\.\d+", out)
 
 
+@pytest.mark.slow
 def test_trials_start_with_what_the_probe_measured(ray_address: str, run: Run) -> None:
     out = run("05_probe_then_seed.py")
     chosen = re.search(r"the probe chooses: ([\d.]+) (?:still )?has the largest gain", out)
@@ -90,6 +94,7 @@ def test_trials_start_with_what_the_probe_measured(ray_address: str, run: Run) -
     assert min(float(loss) for *_, loss in trials) < 0.5
 
 
+@pytest.mark.slow
 def test_a_workload_of_ones_own_learns(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     last = run("06_own_workload.py").splitlines()[-1]
@@ -98,6 +103,7 @@ def test_a_workload_of_ones_own_learns(monkeypatch: pytest.MonkeyPatch, run: Run
     assert float(match[1]) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "what"), [("07_lightning.py", "momentum"), ("08_hugging_face.py", "beta1")]
 )
@@ -112,6 +118,7 @@ def test_a_callback_reports_each_epoch_and_momentum_changes(
     assert any(len(set(momenta.split())) > 1 for _, momenta in trials)
 
 
+@pytest.mark.slow
 def test_without_ray_momentum_is_tuned_as_well(run: Run) -> None:
     out = run("09_without_ray.py")
     losses = re.findall(r"lr [\d.]+: loss ([\d.]+) at momentum 0.9, ([\d.]+) tuned", out)

@@ -29,6 +29,7 @@ class Broken(DigitsMLP):
         raise RuntimeError("out of order")
 
 
+@pytest.mark.slow
 def test_a_gap_run_is_a_ray_tune_trial_with_gap_scheduler(ray_address: str, tmp_path: Path) -> None:
     job = Job(SETTING, "gap", 0.05, 0, 3)
     # As a Study makes its trials, the panel's code left out.

@@ -69,6 +69,7 @@ def opened(chromium: Browser, study_path: Path) -> Iterator[Opened]:
     one.page.close()
 
 
+@pytest.mark.slow
 def test_every_figure_draws_its_lines(opened: Opened) -> None:
     drawn = opened.page.evaluate(
         """[...document.querySelectorAll('.plot')].map(plot => [
@@ -85,6 +86,7 @@ def test_every_figure_draws_its_lines(opened: Opened) -> None:
     assert opened.errors == []
 
 
+@pytest.mark.slow
 def test_hovering_with_the_mouse_shows_a_value(opened: Opened) -> None:
     page = opened.page
     plot = page.locator("[data-figure='0']")
@@ -107,11 +109,13 @@ def test_hovering_with_the_mouse_shows_a_value(opened: Opened) -> None:
     assert label.first.text_content() == "gapepoch 1.00: 0.4167 (mean of 3)"
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_the_network(opened: Opened, study_path: Path) -> None:
     asked = [url for url in opened.asked if not url.startswith(("data:", "blob:"))]
     assert asked == [study_path.as_uri()]
 
 
+@pytest.mark.slow
 def test_decisions_are_filtered_from_the_keyboard(opened: Opened) -> None:
     page = opened.page
     shown = "[...document.querySelectorAll('tr.run')].filter(row => !row.hidden).length"
@@ -138,6 +142,7 @@ def test_decisions_are_filtered_from_the_keyboard(opened: Opened) -> None:
     assert page.evaluate(shown) == everything
 
 
+@pytest.mark.slow
 def test_legends_work_from_the_keyboard(opened: Opened) -> None:
     page = opened.page
     first = page.locator("[data-figure='0'] .legendtoggle").first
@@ -148,6 +153,7 @@ def test_legends_work_from_the_keyboard(opened: Opened) -> None:
     )
 
 
+@pytest.mark.slow
 def test_hostile_names_run_no_script(
     chromium: Browser, hostile_study: Records, tmp_path: Path
 ) -> None:
@@ -201,6 +207,7 @@ def hostile_study(make_records: MakeRecords) -> Records:
     return replace(records, results=results, trials=trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_pages_do_not_scroll_sideways_and_have_contrast(
     chromium: Browser, study_path: Path, scheme: Any
@@ -228,6 +235,7 @@ def test_narrow_pages_do_not_scroll_sideways_and_have_contrast(
     page.close()
 
 
+@pytest.mark.slow
 def test_print_opens_all_trials_on_white(chromium: Browser, study_path: Path) -> None:
     one = Opened(chromium, study_path, viewport={"width": 1280, "height": 900}, color_scheme="dark")
     page = one.page

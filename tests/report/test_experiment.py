@@ -141,6 +141,7 @@ def _train(config: dict[str, Any]) -> None:
         trial.report({"distance": loss.item()})
 
 
+@pytest.mark.slow
 def test_the_command_reports_a_users_own_study(
     ray_address: str,
     tmp_path: Path,

@@ -11,6 +11,7 @@ from tests.programs import program
 from tests.report.conftest import MakeRecords
 
 
+@pytest.mark.slow
 def test_each_figure_is_an_svg_file_that_needs_nothing_else(
     make_records: MakeRecords, tmp_path: Path
 ) -> None:

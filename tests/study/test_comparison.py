@@ -49,6 +49,7 @@ def records(study: Study) -> Records:
     return study.records()
 
 
+@pytest.mark.slow
 def test_every_arm_has_its_trials_on_the_same_samples(records: Records) -> None:
     summary = summarise(records).set_index("arm")
     assert list(summary.index) == list(ARMS)
@@ -58,6 +59,7 @@ def test_every_arm_has_its_trials_on_the_same_samples(records: Records) -> None:
     assert summary["test_loss_mean"][:-1].notna().all()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_as_a_whole_shows_and_the_others_go_on(records: Records) -> None:
     broken = records.trials[records.trials["arm"] == "broken"]
     assert broken["status"].to_list() == ["failed"]
@@ -66,6 +68,7 @@ def test_a_run_that_fails_as_a_whole_shows_and_the_others_go_on(records: Records
     assert "not complete" not in verdict(records).headline
 
 
+@pytest.mark.slow
 def test_only_gap_validation_is_judged_by_held_out_gradients(records: Records) -> None:
     weights = {
         row["arm"]: json.loads(row["gap/statistics"])["validation_weight"]
@@ -76,6 +79,7 @@ def test_only_gap_validation_is_judged_by_held_out_gradients(records: Records) -
     assert set(weights) == set(ARMS) - {"gap-validation", "broken"}
 
 
+@pytest.mark.slow
 def test_a_search_begins_with_the_recipe_and_trains_as_the_fixed_arm_does(
     study: Study, records: Records
 ) -> None:
@@ -93,6 +97,7 @@ def test_a_search_begins_with_the_recipe_and_trains_as_the_fixed_arm_does(
     assert same in trials["optuna:2"]
 
 
+@pytest.mark.slow
 def test_the_best_trial_by_validation_stands_for_an_arm(records: Records) -> None:
     trials = records.trials.groupby("arm")["validation_loss"].apply(list)
     summary = summarise(records).set_index("arm")["validation_loss_mean"]
@@ -101,6 +106,7 @@ def test_the_best_trial_by_validation_stands_for_an_arm(records: Records) -> Non
         assert summary[arm] == min(trials[arm])
 
 
+@pytest.mark.slow
 def test_table_and_study_say_which_budget_is_compared(records: Records) -> None:
     from rich.console import Console
 
@@ -112,6 +118,7 @@ def test_table_and_study_say_which_budget_is_compared(records: Records) -> None:
     assert records.study["budget"] == "own"
 
 
+@pytest.mark.slow
 def test_what_has_finished_is_not_repeated(study: Study, records: Records) -> None:
     # "broken" cannot be restored by name; what is read of the others must not change.
     again = study.resume()
@@ -119,6 +126,7 @@ def test_what_has_finished_is_not_repeated(study: Study, records: Records) -> No
     assert again.results["timestamp"].to_list() == records.results["timestamp"].to_list()
 
 
+@pytest.mark.slow
 def test_a_study_whose_searches_have_not_run_yet_is_incomplete(
     study: Study, tmp_path: Path
 ) -> None:

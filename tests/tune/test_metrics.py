@@ -64,6 +64,7 @@ def flaky(config: dict[str, Any]) -> None:
     quadratic(config)
 
 
+@pytest.mark.slow
 def test_a_real_studys_decisions_faults_and_gauges(run: Run, tmp_path: Path) -> None:
     metrics, recorders = recorded()
     metrics._refreshed_at = float("inf")

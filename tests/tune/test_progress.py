@@ -267,6 +267,7 @@ def fails(config: dict[str, Any]) -> None:
     quadratic(config)
 
 
+@pytest.mark.slow
 def test_a_real_study_as_lines_of_json(run: Run, tmp_path: Path) -> None:
     plan: list[dict[str, Any]] = [
         {"arm": "gap", "seed": 1, "bad_metric_at": 5},

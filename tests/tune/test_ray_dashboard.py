@@ -27,6 +27,7 @@ def sleeps(config: dict[str, Any]) -> None:
     tune.report({"cpus": resources.required_resources["CPU"]})
 
 
+@pytest.mark.slow
 def test_an_actor_shows_study_arm_and_seed(ray_address: str, tmp_path: Path) -> None:
     for reused, end in ((False, ""), (True, ", then others")):
         results = tune.Tuner(
@@ -37,6 +38,7 @@ def test_an_actor_shows_study_arm_and_seed(ray_address: str, tmp_path: Path) -> 
         assert [r.metrics["shown"] for r in results] == [f"digits: fixed:0.9 seed 7{end}"]
 
 
+@pytest.mark.slow
 def test_a_function_keeps_its_name_and_resources_and_can_be_restored(
     ray_address: str, tmp_path: Path
 ) -> None:
