@@ -89,7 +89,8 @@ def find_device(wish: str = "auto") -> torch.device:
     Raises:
         InvalidValueError: When a GPU is asked for where none is.
     """
-    if is_worker():
+    # Ray's local mode, without a process group, leaves a context behind that names no device.
+    if is_worker() and torch.distributed.is_initialized():
         device = ray.train.torch.get_device()
         if wish == "cuda" and device.type != "cuda":
             raise InvalidValueError(
