@@ -27,6 +27,7 @@ def grid(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> tune.Res
     return grid
 
 
+@pytest.mark.slow
 def test_a_killed_trial_resumes_with_its_momentum_sequence_number_and_statistics(
     grid: tune.ResultGrid,
 ) -> None:
@@ -42,6 +43,7 @@ def test_a_killed_trial_resumes_with_its_momentum_sequence_number_and_statistics
     assert [r["gap/steps"] for r in rows] == [6 * (i + 1) for i in range(8)]
 
 
+@pytest.mark.slow
 def test_a_killed_baseline_ends_with_the_same_weights(grid: tune.ResultGrid) -> None:
     killed, undisturbed = (r for r in grid if r.config["gap"]["mode"] == "fixed")
     assert {len(r.metrics_dataframe) for r in (killed, undisturbed)} == {8}  # type: ignore[arg-type]

@@ -70,6 +70,7 @@ def test_reported_statistics_and_reasons_can_be_read_back(grid: tune.ResultGrid)
     assert last["gap/mode"] == "scheduler"
 
 
+@pytest.mark.slow
 def test_neither_a_rule_that_raises_nor_a_non_finite_metric_ends_the_study(run: Run) -> None:
     search = GapSearch(OptunaSearch(seed=0), rule=Raises())
     space = {"lr": tune.loguniform(1e-3, 1e-2), "bad_metric_at": tune.choice([2, None])}
