@@ -56,10 +56,13 @@ class Population(PopulationBasedTraining):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Let the others go on where they waited for this trial only."""
         super().on_trial_error(tune_controller, trial)
-        others = [t for t in _Alive(tune_controller).get_live_trials() if t is not trial]
-        behind = [t for t in others if not self._has_arrived(t)]
-        if others and not behind:
-            self._next_perturbation_sync += self._perturbation_interval
+        # Ray's private attributes may be others tomorrow; that must cost waiting, not the study.
+        try:
+            others = [t for t in _Alive(tune_controller).get_live_trials() if t is not trial]
+            if others and all(map(self._has_arrived, others)):
+                self._next_perturbation_sync += self._perturbation_interval
+        except Exception as error:
+            logger.warning("Other trials may wait for the failed %s: %r", trial.trial_id, error)
 
     def _has_arrived(self, trial: Any) -> bool:
         return bool(self._trial_state[trial].last_train_time >= self._next_perturbation_sync)
