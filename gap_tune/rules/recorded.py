@@ -47,7 +47,7 @@ class RecordedDecision:
 
     @property
     def made(self) -> bool:
-        """Whether the trial was told: neither a dry run's decision nor a failure to decide."""
+        """Whether it holds in the trial: neither a dry run's decision nor a failure to decide."""
         return not self.dry_run and self.reason != Reason.ERROR and self.new is not None
 
     def to_json(self) -> str:
@@ -103,6 +103,7 @@ def _parse(line: str) -> RecordedDecision | None:
         data = json.loads(line)
         values = {name: data[name] for name in _NAMES}
         lists = {name: tuple(map(float, values[name])) for name in ("candidates", "gains")}
-        return RecordedDecision(**{**values, **lists})
-    except (KeyError, RecursionError, TypeError, ValueError):
+        whole = {n: None if values[n] is None else int(values[n]) for n in ("step", "seq")}
+        return RecordedDecision(**{**values, **lists, **whole})
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return None

@@ -151,6 +151,13 @@ def test_two_changes_at_one_step_are_two_decisions(tmp_path: Path) -> None:
     assert [d.seq for d in read_decisions(path)] == [1, 2]
 
 
+@pytest.mark.parametrize("step", ['"soon"', "Infinity", "[]"])
+def test_bug_a_line_whose_step_is_no_number_is_left_out(tmp_path: Path, step: str) -> None:
+    odd = decided(step=20).to_json().replace('"step":20', f'"step":{step}')
+    path = write(tmp_path, decided(step=10), odd, decided(step=30))
+    assert [d.step for d in read_decisions(path)] == [10, 30]
+
+
 def test_lines_of_no_known_step_are_kept(tmp_path: Path) -> None:
     failed = [decided(step=None, seq=None, reason="error", new=None)] * 2
     path = write(tmp_path, decided(step=30), *failed, decided(step=40))
