@@ -54,6 +54,9 @@ def check_range(
     ...
     gap_tune.errors.InvalidValueError: momentum must be a number in [0, 1), but got 1.0.
     """
+    # At every decision; a message is made only where there is something to say.
+    if type(value) is float and low < value < high:
+        return value
     closing = ")" if high_open or math.isinf(high) else "]"
     interval = f"{'(' if low_open else '['}{low:g}, {high:g}{closing}"
     message = f"{name} must be a number in {interval}, but got {value!r}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,6 @@ from gap_tune.errors import InvalidValueError, StateError, check_range
 DEFAULT_CANDIDATES = (0.8, 0.9, 0.95, 0.99)
 _VERSION = 1
 _PER_CANDIDATE = ("alignment", "validation_alignment")
-_COUNTS = ("steps", "skipped_steps", "dimension", "sampled")
 
 
 def check_candidates(candidates: Sequence[float]) -> tuple[float, ...]:
@@ -97,6 +96,11 @@ class AlignmentStatistics:
                 )
         if not self.autocorrelation:
             raise InvalidValueError("autocorrelation must hold at least lag 0, but got nothing.")
+        # A sum is finite only if its terms are; looking for the odd one takes longer.
+        if not math.isfinite(sum(map(_total, vars(self).values()))):
+            self._refuse_non_finite()
+
+    def _refuse_non_finite(self) -> None:
         for name, value in vars(self).items():
             numbers = value if isinstance(value, tuple) else (value,)
             if any(n is not None and not math.isfinite(n) for n in numbers):
@@ -197,24 +201,50 @@ class AlignmentStatistics:
         if not isinstance(data, Mapping) or data.get("version") != _VERSION:
             got = data.get("version") if isinstance(data, Mapping) else type(data).__name__
             raise StateError(f"statistics must be a mapping of version {_VERSION}, but got {got!r}")
-        names = {f.name for f in fields(cls)}
-        if set(data) - {"version"} != names:
-            odd = sorted(names.symmetric_difference(set(data) - {"version"}))
-            raise StateError(f"statistics must hold {sorted(names)}, but these differ: {odd}")
+        if data.keys() != _KEYS:
+            odd = sorted(_KEYS.symmetric_difference(data))
+            raise StateError(f"statistics must hold {sorted(_KEYS)}, but these differ: {odd}")
         try:
-            return cls(**{name: _parse(name, data[name]) for name in names})
-        except (TypeError, ValueError) as error:
+            return cls(**{name: parse(data[name]) for name, parse in _PARSERS.items()})
+        except (OverflowError, TypeError, ValueError) as error:
             raise StateError(f"statistics must hold numbers of matching lengths: {error}") from None
 
     def _fields(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name in _NAMES}
 
 
-def _parse(name: str, value: Any) -> Any:
+_NAMES = tuple(field.name for field in fields(AlignmentStatistics))
+_KEYS = frozenset(("version", *_NAMES))
+
+
+def _total(value: Any) -> float:
+    return sum(value) if isinstance(value, tuple) else value or 0.0
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"a list of numbers is expected where {value!r} is")
+    return tuple(map(float, value))
+
+
+def _number(value: Any) -> float:
     if isinstance(value, (str, bool)):
-        raise TypeError(f"{name} must be a number or a list of numbers, but got {value!r}")
-    if name in _COUNTS:
-        return int(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(float(v) for v in value)
-    return None if value is None and name == "whitening" else float(value)
+        raise TypeError(f"a number is expected where {value!r} is")
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int else int(_number(value))
+
+
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "candidates": _numbers,
+    **dict.fromkeys((*_PER_CANDIDATE, "autocorrelation"), _numbers),
+    **dict.fromkeys(("steps", "skipped_steps", "dimension", "sampled"), _count),
+    **dict.fromkeys(("weight", "validation_weight"), _number),
+    "whitening": _optional_number,
+}

@@ -11,6 +11,8 @@ from gap_tune.rules.base import Reason
 
 DECISIONS_FILE = "decisions.jsonl"
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 @dataclass(frozen=True)
 class RecordedDecision:
@@ -52,7 +54,7 @@ class RecordedDecision:
 
     def to_json(self) -> str:
         """Return the line, without its end."""
-        return json.dumps(vars(self), separators=(",", ":"))
+        return _encode(vars(self))
 
 
 def read_decisions(path: str | Path) -> list[RecordedDecision]:

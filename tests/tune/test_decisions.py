@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import pickle
@@ -108,6 +109,30 @@ def test_a_log_can_be_saved_with_the_scheduler(tmp_path: Path) -> None:
     log.write(local(tmp_path), line(1))
     pickle.loads(pickle.dumps(log)).write(local(tmp_path), line(2))
     assert len(read_decisions(tmp_path / "run")) == 2
+
+
+def test_the_file_is_closed_when_the_last_trial_that_writes_it_has_ended(tmp_path: Path) -> None:
+    first, second, log = local(tmp_path), local(tmp_path), DecisionLog()
+    second.trial_id = "t2"
+    for trial in (first, second):
+        log.write(trial, line(1))
+    path = tmp_path / "run" / "decisions.jsonl"
+    assert open_files().count(path) == 1
+    log.close(first)
+    assert open_files().count(path) == 1
+    log.close(second)
+    assert path not in open_files()
+    # A trial that is tried again, say.
+    log.write(first, line(2))
+    assert len(path.read_text().splitlines()) == 3
+
+
+def open_files() -> list[Path]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(link.readlink())
+    return found
 
 
 @pytest.mark.parametrize("value", [None, "x", float("nan"), 10**400, [1], {"a": 1}])

@@ -55,13 +55,15 @@ def concurrent(trials: int, *, light: bool = False) -> Callable[[float], list[Ro
     def rows(seconds: float) -> list[Row]:
         task = {"kind": "reporting", "trials": trials, "seconds": seconds, "light": light}
         found = measure(task)
-        note = f"{found['changes']} changes by {found['decisions']} decisions"
+        note = (
+            f"{found['changes']} changes by {found['decisions']} decisions, {found['turns']} turns"
+        )
         return [
             (
                 f"results per second over {what}, {trials} trials",
                 found["ours"] / found[way],
                 bar,
-                f"{found['ours']} and {found[way]} results in equal times; {note}",
+                f"{found['ours']:.0f} over {found[way]:.0f}, medians; {note}",
             )
             for way, what, bar in (
                 ("fifo", "plain FIFO", 0.90),
@@ -106,7 +108,9 @@ MEASURES: dict[str, Callable[[float], list[Row]]] = {
 def measure(task: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.scale.driver", json.dumps(task)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    # Ray's own warnings may come after it.
+    answer = next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{"))
+    found: dict[str, Any] = json.loads(answer)
     return found
 
 

@@ -19,18 +19,19 @@ from ray.tune.schedulers import TrialScheduler
 
 from gap_tune import AlignmentRule, GapScheduler, GapSearch, attach
 from tests.benchmarks.scale.trials import optimizer_of, step, tiny, training
-from tests.benchmarks.scale.turns import WAYS, light, way_now
+from tests.benchmarks.scale.turns import WAYS, Turns, light
 
 
 class TimedScheduler(GapScheduler):
     """Decides when it is in turn, as FIFO does otherwise; adds up the CPU time of its decisions."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
         super().__init__()
+        self._turns = turns
         self.cpu_s, self.results = 0.0, 0
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "gap/statistics" not in result or way_now(time.time()) != "ours":
+        if "gap/statistics" not in result or self._turns.way_now() != "ours":
             return str(TrialScheduler.CONTINUE)
         before = time.thread_time()
         action = super().on_trial_result(tune_controller, trial, result)
@@ -43,7 +44,8 @@ def reporting(task: dict[str, Any]) -> dict[str, Any]:
     """Measure what a decision adds to a report, for a number of concurrent trials."""
     count = task["trials"]
     with tempfile.TemporaryDirectory() as folder:
-        scheduler = TimedScheduler()
+        turns = Turns.of(count)
+        scheduler = TimedScheduler(turns)
         config = {"folder": folder, "trials": count, "seconds": task["seconds"]}
         run(
             light if task["light"] else training,
@@ -56,14 +58,29 @@ def reporting(task: dict[str, Any]) -> dict[str, Any]:
         found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
     assert len(found) == count, f"{count} trials must report, but {len(found)} did"
     return {
-        "ours_ms": 1e3 * statistics.median(t for trial in found for t in trial["ours"]),
-        "bare_ms": 1e3 * statistics.median(t for trial in found for t in trial["bare"]),
-        # All ways had equally long turns.
-        **{way: sum(len(trial[way]) for trial in found) for way in WAYS},
+        **by_way(turns, [trial["spent"] for trial in found]),
         "decisions": scheduler.results,
         "changes": sum(trial["changes"] for trial in found),
         "scheduler_cpu_ms": 1e3 * scheduler.cpu_s / max(1, scheduler.results),
     }
+
+
+def by_way(turns: Turns, trials: list[dict[str, list[float]]]) -> dict[str, float]:
+    """Return results per second and milliseconds per report of each way: medians over turns.
+
+    Medians, because Ray saves the study's state in some turns and not in others.
+    """
+    # Not all trials were there in all of the first turn and of the last.
+    first = max(min(map(int, trial)) for trial in trials) + 1
+    last = min(max(map(int, trial)) for trial in trials) - 1
+    found: dict[str, float] = {}
+    for way in WAYS:
+        phases = [p for p in range(first, last + 1) if turns.way(p) == way]
+        spent = [[s for trial in trials for s in trial.get(str(p), ())] for p in phases]
+        found[way] = statistics.median(len(seconds) / turns.counted_s for seconds in spent)
+        found[f"{way}_ms"] = 1e3 * statistics.median(s for seconds in spent for s in seconds)
+        found["turns"] = len(phases)
+    return found
 
 
 def a_result() -> dict[str, Any]:

@@ -28,11 +28,8 @@ def training(config: dict[str, Any]) -> None:
     weight, optimizer = optimizer_of(config)
     trial = attach(optimizer, config)
 
-    def report() -> None:
-        step(weight, optimizer)
-        trial.report({"loss": 1.0})
-
-    write(config, take_turns(config, report), trial.seq)
+    spent = take_turns(config, lambda: step(weight, optimizer), lambda: trial.report({"loss": 1.0}))
+    write(config, spent, trial.seq)
 
 
 def tiny(config: dict[str, Any]) -> None:
