@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 Out = Annotated[
-    Path | None,
-    typer.Option(help="Folder for all results. [default: gap_tune_results/<workload>-<time>]"),
+    str | None,
+    typer.Option(
+        metavar="FOLDER|URI",
+        help="Where all results go: a folder, or s3://bucket/folder. "
+        "[default: gap_tune_results/<workload>-<time>]",
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Epochs per trial. [default: the workload's]")]
 Cpus = Annotated[int | None, typer.Option(help="CPU cores to use, one per trial. [default: all]")]

@@ -15,6 +15,7 @@ from gap_tune.errors import InvalidValueError, StateError
 
 if TYPE_CHECKING:
     from gap_tune.study import Records, Study
+    from gap_tune.study.store import Store
 
 DEMO_WORKLOAD = "digits-resnet"
 _ARMS = "gap,fixed:0.5,fixed:0.9,fixed:0.99"
@@ -121,19 +122,24 @@ def compare(
 
 
 def resume(
-    folder: Annotated[Path, typer.Argument(help="Folder of a killed study.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER|URI", help="Where a killed study's results are.")
+    ],
     progress: Style = "auto",
 ) -> None:
     """Continue a study whose driver was killed: trials go on from their checkpoints."""
     from gap_tune.study import Study
 
-    _run(Study.restore(folder), folder, _resumed, progress)
+    _run(Study.restore(folder), _resumed, progress)
 
 
 def report(
     folder: Annotated[
-        Path,
-        typer.Argument(help="Folder of a study or of any Ray Tune experiment, also a running one."),
+        str,
+        typer.Argument(
+            metavar="FOLDER|URI",
+            help="A study, or any Ray Tune experiment, also a running one.",
+        ),
     ],
     metric: Annotated[
         str | None,
@@ -148,28 +154,38 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a study anew and print its table."""
-    from gap_tune.report.experiment import is_experiment, read_experiment
     from gap_tune.report.images import check_format, write_images
-    from gap_tune.study import read_records
-    from gap_tune.study.records import EXPERIMENT, STUDY_FILE
+    from gap_tune.study.store import Store
 
     if figures is not None:
         check_format(figures)
+    store = Store(folder)
+    store.pull()
+    with store.named_in_errors():
+        experiment, records = _read(store.folder, metric, mode)
+        _present(records, experiment, store)
+    if figures is not None:
+        images = write_images(records, store.folder / "figures", figures)
+        store.push(store.folder / "figures")
+        text = f"{'figures:':<12}{store.shown(store.folder / 'figures')} ({len(images)} files)"
+        Console().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _read(folder: Path, metric: str | None, mode: str | None) -> tuple[Path, Records]:
+    """Return the experiment in a folder, which may be the folder itself, and its records."""
+    from gap_tune.report.experiment import is_experiment, read_experiment
+    from gap_tune.study import read_records
+    from gap_tune.study.records import EXPERIMENT, STUDY_FILE
+
     if is_experiment(folder) and not (folder / STUDY_FILE).exists():
-        experiment, records = folder, read_experiment(folder, metric=metric, mode=mode)
-    elif metric is not None or mode is not None:
+        return folder, read_experiment(folder, metric=metric, mode=mode)
+    if metric is not None or mode is not None:
         raise InvalidValueError(
             "--metric and --mode must come with an experiment that is no gap_tune study, which has "
             f"its own, but got {folder}."
         )
-    else:
-        experiment = folder if (folder / STUDY_FILE).exists() else folder / EXPERIMENT
-        records = read_records(experiment)
-    _present(records, experiment, folder)
-    if figures is not None:
-        images = write_images(records, folder / "figures", figures)
-        text = f"{'figures:':<12}{folder / 'figures'} ({len(images)} files)"
-        Console().print(text, soft_wrap=True, highlight=False, markup=False)
+    experiment = folder if (folder / STUDY_FILE).exists() else folder / EXPERIMENT
+    return experiment, read_records(experiment)
 
 
 def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None:
@@ -181,7 +197,6 @@ def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None
         style: How to show its progress.
     """
     from gap_tune.study import Resources, Study
-    from gap_tune.study.records import STUDY_FILE
 
     arguments = {name: value for name, value in given.items() if value is not None}
     out = arguments.pop("out", None)
@@ -189,11 +204,11 @@ def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None
         raise InvalidValueError("--resume must come with --out, the folder to continue, got none.")
     workload = arguments.pop("workload")
     name = Path(workload.replace(":", "-")).name
-    folder = Path(out or Path("gap_tune_results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
+    folder = out or f"gap_tune_results/{name}-{datetime.now():%Y%m%d-%H%M%S}"
     resources = {key: arguments.pop(key) for key in _OF_RESOURCES if key in arguments}
     study = Study(workload, **arguments, resources=Resources(**resources), storage=folder)
-    if not resume or not (study.folder / STUDY_FILE).exists():
-        _run(study, folder, lambda study, callbacks: study.run(callbacks), style)
+    if not resume or not study.exists():
+        _run(study, lambda study, callbacks: study.run(callbacks), style)
         return
     different = study.differs_from(Study.restore(folder))
     if different:
@@ -201,17 +216,16 @@ def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None
             f"--resume must ask for the comparison that {folder} holds, but got other {different}: "
             "choose another folder, or `gap-tune resume` it as it is."
         )
-    _run(study, folder, _resumed, style)
+    _run(study, _resumed, style)
 
 
 def _resumed(study: Study, callbacks: list[Any]) -> Records:
     return study.resume(callbacks)
 
 
-def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records], style: str) -> None:
+def _run(study: Study, go: Callable[[Study, list[Any]], Records], style: str) -> None:
     import optuna
 
-    from gap_tune.study import read_records
     from gap_tune.tune.progress import Progress
     from gap_tune.tune.ray_dashboard import DashboardLink
 
@@ -235,19 +249,20 @@ def _run(study: Study, folder: Path, go: Callable[[Study, list[Any]], Records], 
         mode=conditions.mode,
         epochs=conditions.epochs,
     )
-    go(study, [DashboardLink(stderr=style == "json"), progress])
-    _present(read_records(study.folder), study.folder, folder, console)
+    records = go(study, [DashboardLink(stderr=style == "json"), progress])
+    _present(records, study.folder, study.store, console)
 
 
 def _present(
-    records: Records, experiment: Path, folder: Path, console: Console | None = None
+    records: Records, experiment: Path, store: Store, console: Console | None = None
 ) -> None:
     """Write CSV and page, print table, verdict and where everything is."""
     from gap_tune.report import summary_table, write_csv, write_page
 
-    write_csv(records, folder)
-    page = write_page(records, folder / "report.html")
+    page = write_page(records, store.folder / "report.html")
+    for path in (*write_csv(records, store.folder), page):
+        store.push(path)
     console = console or Console()
     console.print(summary_table(records))
-    for name, path in (("report", page), ("tables", folder), ("experiment", experiment)):
-        console.print(f"{name + ':':<12}{path}", soft_wrap=True, highlight=False)
+    for name, path in (("report", page), ("tables", store.folder), ("experiment", experiment)):
+        console.print(f"{name + ':':<12}{store.shown(path)}", soft_wrap=True, highlight=False)

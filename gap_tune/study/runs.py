@@ -17,6 +17,7 @@ from ray import tune
 from gap_tune.study.records import RUN_FILE, STUDY_FILE, run_state, trial_states
 from gap_tune.study.resources import Resources
 from gap_tune.study.searches import Search
+from gap_tune.study.store import Store
 from gap_tune.tune.ray_dashboard import recognisable
 from gap_tune.workloads.distributed import train_on_ranks
 from gap_tune.workloads.loop import train
@@ -34,12 +35,12 @@ class Run:
     """A Ray Tune run, in a folder of its own.
 
     Attributes:
-        folder: Ray Tune's experiment folder.
+        folder: Ray Tune's experiment folder, or the local copy of it.
         search: Makes what chooses, starts and stops the trials.
         metric: Reported metric to compare by.
         mode: "min" or "max".
         resources: Of its trials.
-        study: What Ray's dashboard calls the study.
+        store: The study's storage, which the folder is in.
         arm: The arm that it belongs to; None when several share it.
         seed: The seed; None when it has all.
     """
@@ -49,7 +50,7 @@ class Run:
     metric: str
     mode: str
     resources: Resources
-    study: str
+    store: Store
     arm: str | None = None
     seed: int | None = None
 
@@ -62,11 +63,13 @@ class Run:
         Returns:
             Whether it ended; False when it was interrupted.
         """
-        if run_state(self.folder) == "finished":
-            return True
         error = ""
         try:
+            self.store.pull(self.folder)
+            if run_state(self.folder) == "finished":
+                return True
             (self._restored() or self._started(callbacks)).fit()
+            self.store.pull(self.folder)
             # An interrupted run returns, too: before it started any trial, or while some ran.
             states = set(trial_states(self.folder).values())
             if not states or states - {"TERMINATED", "ERROR"}:
@@ -77,6 +80,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {"state": "failed" if error else "finished", "error": error}
         (self.folder / RUN_FILE).write_text(json.dumps(state) + "\n")
+        self.store.push(self.folder / RUN_FILE)
         return True
 
     def _started(self, callbacks: Sequence[tune.Callback]) -> tune.Tuner:
@@ -97,7 +101,8 @@ class Run:
             ),
             run_config=tune.RunConfig(
                 name=self.folder.name,
-                storage_path=str(self.folder.parent),
+                storage_path=self.store.path(self.folder.parent),
+                storage_filesystem=self.store.filesystem,
                 callbacks=list(callbacks),
                 failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
                 verbose=0,
@@ -111,17 +116,23 @@ class Run:
         # trial a second time, and without its settings.
         states = ("search_gen_state-*.json", "basic-variant-state-*.json")
         saved = any(any(self.folder.glob(state)) for state in states)
-        if saved and tune.Tuner.can_restore(str(self.folder)):
+        stored = self.store.path(self.folder)
+        if saved and tune.Tuner.can_restore(stored, storage_filesystem=self.store.filesystem):
             return tune.Tuner.restore(
-                str(self.folder), self._trainable(), resume_unfinished=True, restart_errored=False
+                stored,
+                self._trainable(),
+                resume_unfinished=True,
+                restart_errored=False,
+                storage_filesystem=self.store.filesystem,
             )
         if {path.name for path in self.folder.glob("*")} - {STUDY_FILE}:
             # Aside, not away: whatever it holds, nobody but the user may delete it.
             aside = self.folder.with_name(f"{self.folder.name}-not-saved-{time.time_ns()}")
-            self.folder.rename(aside)
+            self.store.move(self.folder, aside)
             if (aside / STUDY_FILE).exists():
                 self.folder.mkdir()
                 shutil.copy(aside / STUDY_FILE, self.folder)
+                self.store.push(self.folder / STUDY_FILE)
         return None
 
     def _trainable(self) -> Any:
@@ -130,12 +141,13 @@ class Run:
         if resources.ranks > 1:
             function = train_on_ranks(
                 resources.ranks,
-                self.folder / _RANKS,
+                self.store.path(self.folder / _RANKS),
+                filesystem=self.store.filesystem,
                 cpus_per_rank=resources.cpus_per_trial,
                 use_gpu=True,
             )
         return recognisable(
-            tune.with_resources(function, resources.of_trial()), study=self.study, reused=True
+            tune.with_resources(function, resources.of_trial()), study=self.store.name, reused=True
         )
 
 

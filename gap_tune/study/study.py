@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from gap_tune.study.records import EXPERIMENT, RUNS, STUDY_FILE, Records, read_r
 from gap_tune.study.resources import Resources
 from gap_tune.study.runs import Run, file_name
 from gap_tune.study.searches import planned, searched
+from gap_tune.study.store import Store
 from gap_tune.tune.histogram import MomentumHistogram
 from gap_tune.tune.metrics import RayMetrics
 
@@ -48,7 +48,11 @@ class Study:
             or "steps:4x".
         reports_per_epoch: How often a trial reports, and so may change momentum, per epoch.
         resources: CPU cores and GPUs; default all cores and no GPU.
-        storage: Folder for the experiment and all results; created when absent.
+        storage: Folder for the experiment and all results, created when absent, or a URI of
+            ``pyarrow.fs`` such as ``s3://bucket/folder``.
+
+    Attributes:
+        store: The storage, and the local copy of what can be read of one elsewhere.
 
     Raises:
         InvalidValueError: When an argument is unknown, out of range, or storage is not writable.
@@ -71,7 +75,7 @@ class Study:
         budget: Budget | str = "own",
         reports_per_epoch: int = 4,
         resources: Resources | None = None,
-        storage: Path | str,
+        storage: Path | str | Store,
     ) -> None:
         self.arms = check_arms(
             tuple(arm if isinstance(arm, Arm) else parse_arm(arm) for arm in arms)
@@ -91,7 +95,7 @@ class Study:
         self.seeds = check_count("seeds", seeds)
         self.budget = budget if isinstance(budget, Budget) else Budget.parse(budget)
         self.resources = resources or Resources()
-        self.storage = Path(storage).expanduser().resolve()
+        self.store = storage if isinstance(storage, Store) else Store(storage)
         if self.resources.ranks > 1 and any(arm.search == PBT for arm in self.arms):
             raise UnsupportedError(
                 "the arm pbt must have trials of one GPU at most, whose checkpoints Ray Tune can "
@@ -99,6 +103,11 @@ class Study:
             )
         if not self.budget.limits_steps:
             self._check_populations()
+
+    @property
+    def storage(self) -> Path:
+        """The folder of all results, or the local copy of them."""
+        return self.store.folder
 
     @property
     def folder(self) -> Path:
@@ -152,7 +161,7 @@ class Study:
             "metric": self.conditions.metric,
             "mode": self.conditions.mode,
             "resources": self.resources,
-            "study": self.storage.name,
+            "store": self.store,
         }
         shared = tuple(arm for arm in self.arms if self.shares(arm))
         plan = partial(planned, self.conditions, shared, self.seeds)
@@ -183,16 +192,18 @@ class Study:
             InvalidValueError: When the storage folder cannot be written or holds a study already,
                 a budget pays no trial, or a GPU is asked for where none is.
         """
-        _check_writable(self.storage)
+        self.store.check_writable()
+        self.store.pull(self.folder)
         if self.folder.exists():
             raise InvalidValueError(
-                f"storage must not hold a study yet, but {self.folder} exists: choose another "
-                "folder, or continue that one with Study.restore."
+                f"storage must not hold a study yet, but {self.store.shown(self.folder)} exists: "
+                "choose another folder, or continue that one with Study.restore."
             )
         description = self.describe()
         self._start_ray()
         self.folder.mkdir(parents=True)
         (self.folder / STUDY_FILE).write_text(json.dumps(description, indent=2) + "\n")
+        self.store.push(self.folder / STUDY_FILE)
         return self._go(callbacks)
 
     @classmethod
@@ -202,8 +213,16 @@ class Study:
         Raises:
             StateError: When the folder holds no study.
         """
-        study = read_records(Path(storage) / EXPERIMENT).study
-        return cls(**arguments_of(study, storage), storage=storage)
+        store = Store(storage)
+        store.pull()
+        with store.named_in_errors():
+            study = read_records(store.folder / EXPERIMENT).study
+            return cls(**arguments_of(study, store.folder), storage=store)
+
+    def exists(self) -> bool:
+        """Tell whether the storage holds a study already, which ``restore`` would return."""
+        self.store.pull(self.folder)
+        return (self.folder / STUDY_FILE).exists()
 
     def resume(self, callbacks: Sequence[tune.Callback] = ()) -> Records:
         """Continue a study whose driver was killed.
@@ -223,6 +242,7 @@ class Study:
 
     def records(self) -> Records:
         """Return what the trials reported so far."""
+        self.store.pull()
         return read_records(self.folder)
 
     def differs_from(self, other: Study) -> list[str]:
@@ -238,7 +258,7 @@ class Study:
 
     def _go(self, callbacks: Sequence[tune.Callback]) -> Records:
         # One for all runs: arms that search are compared with the fixed ones too.
-        exported = RayMetrics(self.conditions.metric, self.conditions.mode, study=self.storage.name)
+        exported = RayMetrics(self.conditions.metric, self.conditions.mode, study=self.store.name)
         for run in self.runs():
             if not run.go([*callbacks, exported, MomentumHistogram()]):
                 break
@@ -247,14 +267,3 @@ class Study:
     def describe(self) -> dict[str, Any]:
         """Return how the study is made, as ``study.json`` records it."""
         return describe(self)
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InvalidValueError(
-            f"storage must be a folder that can be written, but got {folder}: {error.strerror}."
-        ) from None

@@ -150,17 +150,16 @@ def failed(trial: Any, result: dict[str, Any], why: str, *, dry_run: bool) -> Re
     )
 
 
-def reported(trial: Any, result: dict[str, Any], start: Any) -> RecordedDecision | None:
+def reported(trial: Any, result: dict[str, Any], before: dict[str, Any]) -> RecordedDecision | None:
     """Return the line of a decision that a trial made itself since its last result, if it did.
 
     An optimizer that decides at every step reports its latest decision only.
 
     Args:
-        trial: The Ray trial, whose ``last_result`` is still the one before.
+        trial: The Ray trial.
         result: Its flattened result.
-        start: The momentum that it started with.
+        before: Its result before that, or the momentum that it started with.
     """
-    before = trial.last_result or {}
     seq = _whole(result.get(keys.SEQ))
     if seq is None or seq <= (_whole(before.get(keys.SEQ)) or 0):
         return None
@@ -168,7 +167,7 @@ def reported(trial: Any, result: dict[str, Any], start: Any) -> RecordedDecision
         trial=trial.trial_id,
         step=_whole(result.get(keys.STEPS)),
         seq=seq,
-        old=_number(before.get(keys.MOMENTUM, start)),
+        old=_number(before.get(keys.MOMENTUM)),
         new=_number(result.get(keys.MOMENTUM)),
         candidates=(),
         gains=(),

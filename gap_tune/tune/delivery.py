@@ -212,9 +212,17 @@ def upload_results(trial: Any) -> None:
             )
 
 
+def last_result(trial: Any) -> dict[str, Any]:
+    """Return what a trial reported last; nothing before its first report.
+
+    ``trial.last_result`` alone would then ask the trial's process, and wait for its answer.
+    """
+    return (trial.last_result or {}) if trial.has_reported_at_least_once else {}
+
+
 def checkpoint_metrics(trial: Any) -> dict[str, Any] | None:
     """Return the flattened result that came with a trial's latest checkpoint, if it has one."""
-    latest, last = trial.latest_checkpoint_result, trial.last_result or {}
+    latest, last = trial.latest_checkpoint_result, last_result(trial)
     metrics = last if latest is None and last.get(_CHECKPOINT_PATH) else None
     if latest is not None:
         metrics = latest.metrics

@@ -9,7 +9,7 @@ from ray.tune.utils import flatten_dict
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from gap_tune.errors import StateError
-from gap_tune.tune import keys
+from gap_tune.tune import delivery, keys
 from gap_tune.tune.siblings import parse_statistics
 
 PREFIX = "gap_tune_"
@@ -66,7 +66,7 @@ class Latest:
         self.values: dict[str, float] = {}
         self._unread: dict[str, Any] | None = None
         # A trial that goes on from a checkpoint brings its counts along.
-        before = trial.last_result or {}
+        before = delivery.last_result(trial)
         self._steps, self._seconds = _progress(before)
         text = before.get(keys.STATISTICS)
         try:

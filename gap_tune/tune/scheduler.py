@@ -163,7 +163,9 @@ class GapScheduler(SchedulerWrapper):
                 if decision is not None and not self._dry_run:
                     self._made[trial.trial_id] = decision
             elif mode == keys.MODE_TRIAL:
-                line = decisions.reported(trial, result, trial.config.get(self._key))
+                start = {keys.MOMENTUM: trial.config.get(self._key)}
+                before = delivery.last_result(trial) or start
+                line = decisions.reported(trial, result, before)
                 if line is not None:
                     self._log.write(trial, line)
             elif mode is None and keys.STATISTICS in result:
@@ -259,7 +261,7 @@ class GapScheduler(SchedulerWrapper):
         if self._siblings is not None:
             self._siblings.forget(trial)
         # Not when it failed: the trial may be tried again, and look for the answer it was sent.
-        mailbox = (trial.last_result or {}).get(keys.MAILBOX)
+        mailbox = delivery.last_result(trial).get(keys.MAILBOX)
         if mailbox is not None:
             try:
                 delivery.clear(mailbox)

@@ -10,7 +10,7 @@ from typing import Any
 
 from gap_tune.errors import StateError
 from gap_tune.gradients.statistics import AlignmentStatistics
-from gap_tune.tune import keys, statistics_json
+from gap_tune.tune import delivery, keys, statistics_json
 
 _RUNNING = "RUNNING"
 
@@ -79,7 +79,7 @@ def latest_statistics(trial: Any) -> AlignmentStatistics | None:
     Raises:
         StateError: When they are malformed.
     """
-    text = (trial.last_result or {}).get(keys.STATISTICS)
+    text = delivery.last_result(trial).get(keys.STATISTICS)
     return None if text is None else parse_statistics(text)
 
 

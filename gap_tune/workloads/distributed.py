@@ -21,7 +21,12 @@ COORDINATOR = {"cpu": 0.1}
 
 
 def train_on_ranks(
-    ranks: int, storage: Path | str, *, cpus_per_rank: float = 1.0, use_gpu: bool = False
+    ranks: int,
+    storage: Path | str,
+    *,
+    filesystem: Any = None,
+    cpus_per_rank: float = 1.0,
+    use_gpu: bool = False,
 ) -> Callable[[dict[str, Any]], None]:
     """Return a Ray Tune function that trains each trial on several workers together.
 
@@ -38,6 +43,7 @@ def train_on_ranks(
     Args:
         ranks: Workers per trial.
         storage: A folder that all nodes see, or any path of Ray's storage.
+        filesystem: The ``pyarrow.fs`` file system of that path; None lets Ray find out.
         cpus_per_rank: Cores of a worker.
         use_gpu: Whether each worker has a GPU of its own.
 
@@ -58,6 +64,7 @@ def train_on_ranks(
                 # Of that name it continues when the trial starts again.
                 name=f"ranks-{tune.get_context().get_trial_id()}",
                 storage_path=str(storage),
+                storage_filesystem=filesystem,
                 callbacks=[TuneReportCallback()],
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             ),

@@ -5,26 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import pyarrow.fs
 import ray
 
 from tests.faults.studies import tuner
+from tests.object_storage import filesystem
 
 PLAN: list[dict[str, Any]] = [{"seed": seed} for seed in (0, 1)]
 # Checkpoints that a trial has saved when it waits to be killed.
 SAVED = 3
-
-
-def filesystem(endpoint: str) -> Any:
-    """Return the file system of a server that takes any key."""
-    return pyarrow.fs.S3FileSystem(
-        endpoint_override=endpoint,
-        scheme="http",
-        region="us-east-1",
-        access_key="any",
-        secret_key="any",
-        allow_bucket_creation=True,
-    )
 
 
 def main(address: str, endpoint: str, bucket: str, hold: str) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow.fs
 import pytest
-from moto.server import ThreadedMotoServer
 from ray import tune
 
 from gap_tune.rules.recorded import DECISIONS_FILE, read_decisions
 from gap_tune.tune.checkpointing import FILE
-from tests.faults.s3_driver import PLAN, SAVED, filesystem
+from tests.faults.s3_driver import PLAN, SAVED
 from tests.faults.studies import assert_same_course, tuner
 from tests.faults.workload import EPOCHS, STEPS, descend
+from tests.object_storage import filesystem, serving
 
 BUCKET = "studies"
 STUDY = f"{BUCKET}/study"
@@ -28,11 +28,8 @@ STUDY = f"{BUCKET}/study"
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     """Run a server that speaks S3 on this machine; return where."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"{host}:{port}"
-    server.stop()
+    with serving() as where:
+        yield where
 
 
 def files(s3: Any) -> list[str]:

@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from gap_tune import Study
+from gap_tune.errors import InvalidValueError
 from gap_tune.report import summarise
-from gap_tune.study.records import run_state
+from gap_tune.study.records import Records, run_state
+from gap_tune.study.store import Store
+from tests.object_storage import CREDENTIALS, filesystem, serving, uri
 from tests.study.killed import ARMS, EPOCHS, make
 
 
@@ -22,19 +26,43 @@ def lines(folder: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in folder.glob("*/result.json"))
 
 
+def far_enough(store: Store, run: Path) -> bool:
+    store.pull(run)
+    return lines(run) >= 2 and any(run.glob("search_gen_state-*.json"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Records:
+    return make(tmp_path_factory.mktemp("undisturbed") / "study").run()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[str]:
+    if request.param == "folder":
+        yield str(tmp_path / "killed")
+        return
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with serving() as endpoint:
+        filesystem(endpoint).create_dir("studies")
+        yield uri(endpoint, "studies/killed")
+
+
 @pytest.mark.slow
 def test_a_killed_comparison_resumes_to_the_table_of_an_undisturbed_one(
-    ray_address: str, tmp_path: Path
+    ray_address: str, storage: str, undisturbed: Records
 ) -> None:
-    storage = tmp_path / "killed"
-    command = [sys.executable, "-m", "tests.study.killed", ray_address, str(storage)]
+    command = [sys.executable, "-m", "tests.study.killed", ray_address, storage]
     environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "0.5"}
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     # The shared run has ended, the search of the first seed is at work, the second's to come.
-    first = storage / "runs" / "optuna-1_seed0"
+    store = Store(storage)
+    first = store.folder / "runs" / "optuna-1_seed0"
     try:
         deadline = time.monotonic() + 500
-        while lines(first) < 2 or not any(first.glob("search_gen_state-*.json")):
+        while not far_enough(store, first):
             assert driver.poll() is None, "the driver ended before it could be killed"
             assert time.monotonic() < deadline, "the study did not start"
             time.sleep(0.05)
@@ -42,6 +70,8 @@ def test_a_killed_comparison_resumes_to_the_table_of_an_undisturbed_one(
         driver.send_signal(signal.SIGKILL)
         driver.wait()
 
+    with pytest.raises(InvalidValueError, match="must not hold a study yet"):
+        make(storage).run()
     study = Study.restore(storage)
     states = [run_state(run.folder) for run in study.runs()]
     assert states == ["finished", "", ""]
@@ -59,7 +89,6 @@ def test_a_killed_comparison_resumes_to_the_table_of_an_undisturbed_one(
     ]["trial_id"].unique()
     assert interrupted in set(before.trials["trial_id"])
 
-    undisturbed = make(tmp_path / "undisturbed").run()
     assert undisturbed.trials["arm"].to_list() == [ARMS[0]] * 4 + [ARMS[1]] * 2
     assert set(undisturbed.trials["reports"]) == {EPOCHS}
     pd.testing.assert_frame_equal(summarise(records), summarise(undisturbed))

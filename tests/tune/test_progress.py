@@ -38,6 +38,7 @@ def trial(number: int, status: str = "RUNNING", **result: Any) -> Any:
         trainable_name="train",
         status=status,
         config={"arm": "trainable-diagonal", "seed": number},
+        has_reported_at_least_once=True,
         last_result={**last, "gap/momentum": 0.95, "gap/seq": 123, **result},
         error_file=None,
     )

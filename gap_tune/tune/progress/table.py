@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gap_tune.tune import delivery
 from gap_tune.tune.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.progress.trials import (
     Shown,
@@ -135,7 +136,7 @@ class Screen(View):
         bars = [ProgressBar(total=1.0, completed=f, width=_BAR) for f in fractions if f is not None]
         if bars:
             columns.append(_Column("done", bars, "left", rank=2))
-        results = [trial.last_result or {} for trial in trials]
+        results = [delivery.last_result(trial) for trial in trials]
         progress = self.shown.epoch
         if not any(progress in result for result in results):
             progress = "training_iteration"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gap_tune.tune import delivery
 from gap_tune.tune.instruments import finite
 from gap_tune.tune.progress.trials import Shown, duration, label, momentum_of, number, reason_of
 
@@ -171,7 +172,7 @@ class Tracker:
         left = max(0.0, self._total - done) * (now - begun_at) / gained
         for trial in running:
             fraction = self._shown.fraction(trial) or 0.0
-            seconds = finite((trial.last_result or {}).get("time_total_s")) or 0.0
+            seconds = finite(delivery.last_result(trial).get("time_total_s")) or 0.0
             if fraction > 0:
                 left = max(left, seconds * (1 - fraction) / fraction)
         return left

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from gap_tune.tune import keys
+from gap_tune.tune import delivery, keys
 from gap_tune.tune.instruments import finite, metric_of
 
 # Ray writes this line into a trial's error file before each failure.
@@ -55,12 +55,12 @@ class Shown:
         """Return how much of a trial is done, 0 to 1; None where nobody knows."""
         if self.epochs is None:
             return None
-        done = finite((trial.last_result or {}).get(self.epoch)) or 0.0
+        done = finite(delivery.last_result(trial).get(self.epoch)) or 0.0
         return min(1.0, max(0.0, done / self.epochs))
 
     def value(self, trial: Any) -> float | None:
         """Return what a trial last reported of the study's metric; None without a finite one."""
-        return metric_of(trial.last_result or {}, self.metric)
+        return metric_of(delivery.last_result(trial), self.metric)
 
     def better(self, one: float, other: float) -> bool:
         """Tell whether one value of the metric beats another."""
@@ -96,12 +96,12 @@ def number(value: Any) -> str:
 
 def momentum_of(trial: Any) -> str:
     """Return the momentum that a trial last reported."""
-    return number((trial.last_result or {}).get(keys.MOMENTUM))
+    return number(delivery.last_result(trial).get(keys.MOMENTUM))
 
 
 def changes_of(trial: Any) -> str:
     """Return how often decisions have changed a trial's momentum."""
-    return number((trial.last_result or {}).get(keys.SEQ))
+    return number(delivery.last_result(trial).get(keys.SEQ))
 
 
 def plain(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from gap_tune.tune import keys
+from gap_tune.tune import delivery, keys
 from gap_tune.tune.instruments import finite
 from gap_tune.tune.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.progress.trials import (
@@ -106,7 +106,7 @@ class Lines(View):
                 self.write(f"{label(trial)}: running, {self._state(trial)}")
 
     def _state(self, trial: Any) -> str:
-        result = trial.last_result or {}
+        result = delivery.last_result(trial)
         values = {"epoch": self.shown.epoch, **self.shown.values()}
         parts = [f"{name} {number(result[key])}" for name, key in values.items() if key in result]
         return ", ".join([*parts, f"momentum {momentum_of(trial)}", f"{changes_of(trial)} changes"])
@@ -143,7 +143,7 @@ class Events(View):
     def ended(self, trial: Any, *, failed: bool, reason: str) -> None:
         """Write what a trial ended with."""
         self._reported_at.pop(trial.trial_id, None)
-        result = self._result(trial.last_result or {})
+        result = self._result(delivery.last_result(trial))
         if failed:
             self._event("failed", trial, reason=reason, result=result)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _LEAST_STEPS = 5
 # No gradients give more; sums that do would outweigh every other trial.
 _IMPLAUSIBLE = 1e9
 _SUMS = ("alignment", "validation_alignment", "autocorrelation")
+_COUNTED = ("weight", "validation_weight", "steps", "skipped_steps")
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,28 @@ class FirstReport:
     point: Point
     by_beta2: ByBeta2
 
+    # Every suggestion looks at every report, so what it looks at is computed once.
+    @cached_property
+    def weight(self) -> float:
+        """Decayed number of observed steps."""
+        return self._any.weight
+
     @property
-    def any(self) -> AlignmentStatistics:
+    def _any(self) -> AlignmentStatistics:
         """The statistics of one beta2: what does not depend on beta2 may be read off it."""
         return next(iter(self.by_beta2.values()))
 
-    @property
+    @cached_property
+    def rows(self) -> dict[float | None, NDArray[np.float64]]:
+        """All that can be added, by beta2: sums, counts, W."""
+        return {beta2: _row(s) for beta2, s in self.by_beta2.items()}
+
+    @cached_property
     def kind(self) -> tuple[Any, ...]:
         """What reports must have in common to be added."""
-        whitened = self.any.whitening is not None
-        return self.any.candidates, len(self.any.autocorrelation), whitened, tuple(self.by_beta2)
+        one = self._any
+        whitened = one.whitening is not None
+        return one.candidates, len(one.autocorrelation), whitened, tuple(self.by_beta2)
 
 
 class FirstReports:
@@ -98,9 +112,10 @@ class FirstReports:
             return {}, 0.0, 0
         members = max(groups.values(), key=_weight)
         shares = np.array([share for _, share in members])
+        latest = members[-1][0]
         added = {
-            beta2: _added([report.by_beta2[beta2] for report, _ in members], shares)
-            for beta2 in members[0][0].by_beta2
+            beta2: _added(latest.by_beta2[beta2], shares @ [r.rows[beta2] for r, _ in members])
+            for beta2 in latest.by_beta2
         }
         return added, _weight(members), len(members)
 
@@ -115,7 +130,7 @@ class FirstReports:
 
 
 def _weight(members: Sequence[tuple[FirstReport, float]]) -> float:
-    return sum(report.any.weight * share for report, share in members)
+    return sum(report.weight * share for report, share in members)
 
 
 def _read(result: Mapping[str, Any], beta2: float | None) -> ByBeta2:
@@ -159,21 +174,21 @@ def _divided(s: AlignmentStatistics, power: float, price: float) -> AlignmentSta
     return replace(s, **sums, whitening=None if s.whitening is None else s.whitening / price)
 
 
-def _added(
-    parts: Sequence[AlignmentStatistics], shares: NDArray[np.float64]
-) -> AlignmentStatistics:
-    """Return the weighted sum of statistics; counts of the model are those of the latest."""
+def _row(s: AlignmentStatistics) -> NDArray[np.float64]:
+    sums = (x for name in _SUMS for x in getattr(s, name))
+    counted = (getattr(s, name) for name in _COUNTED)
+    return np.array([*sums, *counted, s.whitening or 0.0])
 
-    def total(name: str) -> Any:
-        return (shares @ np.array([getattr(part, name) for part in parts])).tolist()
 
-    sums: Any = {name: tuple(total(name)) for name in _SUMS}
-    return replace(
-        parts[-1],
-        **sums,
-        whitening=None if parts[0].whitening is None else total("whitening"),
-        weight=total("weight"),
-        validation_weight=total("validation_weight"),
-        steps=round(total("steps")),
-        skipped_steps=round(total("skipped_steps")),
-    )
+def _added(latest: AlignmentStatistics, row: NDArray[np.float64]) -> AlignmentStatistics:
+    """Return statistics with the sums of a row; counts of the model are those of the latest."""
+    values = row.tolist()
+    whitening = values.pop()
+    changes: dict[str, Any] = {}
+    for name in _SUMS:
+        count = len(getattr(latest, name))
+        changes[name], values = tuple(values[:count]), values[count:]
+    changes |= dict(zip(_COUNTED, values, strict=True))
+    changes |= {name: round(changes[name]) for name in ("steps", "skipped_steps")}
+    whitened = latest.whitening is not None
+    return replace(latest, **changes, whitening=whitening if whitened else None)
