@@ -3,11 +3,12 @@
 # All configurations here run it. With RAY_ADDRESS in the environment the study runs on that
 # cluster, otherwise on this machine.
 #
-# Change nothing here: the study is what follows FOLDER, the arguments of `gap-tune compare`.
+# Change nothing here: the study is what follows FOLDER, the arguments of `gap-tune compare`. FOLDER
+# may be in object storage, such as s3://bucket/digits, with credentials on every node.
 # One command: bash cluster_configs/study.sh FOLDER digits-resnet --arms gap,fixed:0.9 --seeds 4
 set -euo pipefail
 
-folder=${1:?"the first argument must be a folder that all nodes see, but got none"}
+folder=${1:?"the first argument must be a folder that all nodes see or an s3:// URI, but got none"}
 shift
 
 # Tune asks for one trial at a time when a searcher suggests them, so a cluster that starts empty
@@ -15,7 +16,4 @@ shift
 export TUNE_MAX_PENDING_TRIALS_PG=${TUNE_MAX_PENDING_TRIALS_PG:-16}
 
 # exec: a signal to this script must reach the study.
-if [[ -d $folder/experiment ]]; then
-    exec gap-tune resume "$folder"
-fi
-exec gap-tune compare "$@" --out "$folder"
+exec gap-tune compare "$@" --out "$folder" --resume

@@ -35,16 +35,11 @@ class Population(PopulationBasedTraining):
     trial has failed for good, Ray's own lets all others wait for it without end.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        # Trials that have reported to this driver.
-        self._reported: set[str] = set()
-
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Ask to be told when trials start."""
+        """Have what trials report kept."""
         # Ray's private attributes may be others tomorrow; that must cost results, not the study.
         try:
-            delivery.watch_trials(tune_controller, started=self._upload, reported=self._note)
+            delivery.watch_trials(tune_controller)
         except Exception as error:
             logger.warning("Results of paused trials may be missing: %r", error)
         super().on_trial_add(tune_controller, trial)
@@ -66,14 +61,3 @@ class Population(PopulationBasedTraining):
 
     def _has_arrived(self, trial: Any) -> bool:
         return bool(self._trial_state[trial].last_train_time >= self._next_perturbation_sync)
-
-    def _note(self, trial: Any, result: dict[str, Any]) -> None:
-        self._reported.add(trial.trial_id)
-
-    def _upload(self, trial: Any) -> None:
-        try:
-            # After a restore of the study the storage's copy is the one to go on from.
-            if trial.trial_id in self._reported:
-                delivery.upload_results(trial)
-        except Exception as error:
-            logger.warning("Results of trial %s may be missing: %r", trial.trial_id, error)

@@ -27,6 +27,7 @@ The only module that touches Ray's unstable surface. It relies on these facts of
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
@@ -44,6 +45,8 @@ from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 from ray.tune.utils import flatten_dict
 
 from gap_tune.rules import Decision
+
+logger = logging.getLogger(__name__)
 
 _NAMESPACE = "gap_tune"
 _CHECKPOINT_PATH = "checkpoint_path"
@@ -135,41 +138,56 @@ def clear(mailbox: str) -> None:
 
 
 class _Watcher(Callback):
-    """Calls functions when a trial's actor has started, and when it has reported."""
+    """Keeps results of trials that start again; calls functions when one starts or has reported."""
 
-    def __init__(
-        self,
-        started: Callable[[Any], None] | None = None,
-        reported: Callable[[Any, dict[str, Any]], None] | None = None,
-    ) -> None:
-        self._started, self._reported = started, reported
+    def __init__(self) -> None:
+        self.started: Callable[[Any], None] | None = None
+        self.reported: Callable[[Any, dict[str, Any]], None] | None = None
+        # Trials that have reported to this driver: after a restore of the study the storage's
+        # copy is the one to go on from.
+        self._known: set[str] = set()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> Any:
         # The calls belong to one controller, which cannot be saved and installs its own anew.
-        return {"_started": None, "_reported": None}
+        return _Watcher, ()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Pass the trial on."""
-        if self._started is not None:
-            self._started(trial)
+        """Save what the trial has reported; pass it on."""
+        try:
+            if trial.trial_id in self._known:
+                upload_results(trial)
+        except Exception as error:
+            logger.warning("Results of trial %s may be missing: %r", trial.trial_id, error)
+        if self.started is not None:
+            self.started(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Pass trial and result on."""
-        if self._reported is not None:
-            self._reported(trial, result)
+        self._known.add(trial.trial_id)
+        if self.reported is not None:
+            self.reported(trial, result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Forget the trial."""
+        self._known.discard(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Forget the trial, which has failed for good."""
+        self._known.discard(trial.trial_id)
 
 
 def watch_trials(
     tune_controller: Any,
     *,
-    started: Callable[[Any], None],
-    reported: Callable[[Any, dict[str, Any]], None],
+    started: Callable[[Any], None] | None = None,
+    reported: Callable[[Any, dict[str, Any]], None] | None = None,
 ) -> bool:
-    """Have functions called in the driver as trials go on; calling again replaces them.
+    """Keep what trials report before they start again, and have functions called as they go on.
 
-    Neither may raise: that would end the study.
+    Ray alone loses results of such trials (fact 11, ``upload_results``). Calling again replaces
+    the functions, which may not raise: that would end the study.
 
     Args:
         tune_controller: What Ray hands a scheduler.
@@ -184,11 +202,14 @@ def watch_trials(
     callbacks = getattr(controller, "_callbacks", None)
     if not isinstance(callbacks, CallbackList):
         return False
-    # A new list: the old one may be the user's, who may pass it to another study. The first
-    # place: Ray's loggers open their files when a trial starts (fact 11), and write what the first
-    # callback has left in a result (fact 12).
-    others = [each for each in callbacks._callbacks if not isinstance(each, _Watcher)]
-    callbacks._callbacks = [_Watcher(started, reported), *others]
+    watcher = next((each for each in callbacks._callbacks if isinstance(each, _Watcher)), None)
+    if watcher is None:
+        watcher = _Watcher()
+        # A new list: the old one may be the user's, who may pass it to another study. The first
+        # place: Ray's loggers open their files when a trial starts (fact 11), and write what the
+        # first callback has left in a result (fact 12).
+        callbacks._callbacks = [watcher, *callbacks._callbacks]
+    watcher.started, watcher.reported = started, reported
     return True
 
 

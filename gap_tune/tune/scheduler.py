@@ -88,8 +88,7 @@ class GapScheduler(SchedulerWrapper):
         self._siblings = siblings.Siblings(seed_key, momentum) if pool else None
         self._dry_run = dry_run
         self._log = decisions.DecisionLog()
-        # Trials that have reported to this driver, and the decisions on results in the making.
-        self._reported: set[str] = set()
+        # Decisions on results in the making, by trial.
         self._made: dict[str, Decision] = {}
         # Trials that were told to fail, and have not started anew.
         self._failing: set[str] = set()
@@ -115,7 +114,6 @@ class GapScheduler(SchedulerWrapper):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""
         arrived = time.perf_counter()
-        self._reported.add(trial.trial_id)
         failure = self._non_finite(result)
         if failure is not None:
             return self._fail(trial, result, failure)
@@ -213,12 +211,6 @@ class GapScheduler(SchedulerWrapper):
         """Send what a trial's process took with it when it died, or missed when it paused."""
         self._failing.discard(trial.trial_id)
         try:
-            # After a restore of the study the storage's copy is the one to go on from.
-            if trial.trial_id in self._reported:
-                delivery.upload_results(trial)
-        except Exception as error:
-            self._complain("reported results may be missing from result.json", trial, error)
-        try:
             result = delivery.checkpoint_metrics(trial) or {}
             asks = keys.asks_for_tuning(trial.config) and keys.STATISTICS in result
             if asks and not self._dry_run:
@@ -254,7 +246,6 @@ class GapScheduler(SchedulerWrapper):
 
     def _forget(self, trial: Any) -> None:
         self._log.close(trial)
-        self._reported.discard(trial.trial_id)
         self._made.pop(trial.trial_id, None)
         self._failing.discard(trial.trial_id)
         latency.take(trial.trial_id)
