@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -53,11 +53,11 @@ class FirstReport:
         return {beta2: _row(s) for beta2, s in self.by_beta2.items()}
 
     @cached_property
-    def kind(self) -> tuple[Any, ...]:
-        """What reports must have in common to be added."""
+    def kind(self) -> str:
+        """What reports must have in common to be added; as text, which is hashed once."""
         one = self._any
         whitened = one.whitening is not None
-        return one.candidates, len(one.autocorrelation), whitened, tuple(self.by_beta2)
+        return repr((one.candidates, len(one.autocorrelation), whitened, *self.by_beta2))
 
 
 class FirstReports:
@@ -104,20 +104,22 @@ class FirstReports:
             The statistics by beta2, their weight (observed steps times closeness), and the number
             of trials; ``({}, 0.0, 0)`` without any report.
         """
-        groups: dict[tuple[Any, ...], list[tuple[FirstReport, float]]] = {}
+        groups: dict[str, list[FirstReport]] = {}
         for report in self._kept:
-            share = closeness(point, report.point)
-            groups.setdefault(report.kind, []).append((report, share))
+            groups.setdefault(report.kind, []).append(report)
         if not groups:
             return {}, 0.0, 0
-        members = max(groups.values(), key=_weight)
-        shares = np.array([share for _, share in members])
-        latest = members[-1][0]
+        weighed = []
+        for members in groups.values():
+            shares = np.array([closeness(point, report.point) for report in members])
+            weighed.append((float(shares @ [r.weight for r in members]), shares, members))
+        weight, shares, members = max(weighed, key=lambda group: group[0])
+        latest = members[-1].by_beta2
         added = {
-            beta2: _added(latest.by_beta2[beta2], shares @ [r.rows[beta2] for r, _ in members])
-            for beta2 in latest.by_beta2
+            beta2: _added(latest[beta2], shares @ [r.rows[beta2] for r in members])
+            for beta2 in latest
         }
-        return added, _weight(members), len(members)
+        return added, weight, len(members)
 
     def state(self) -> dict[str, Any]:
         """Return everything that continuing needs."""
@@ -127,10 +129,6 @@ class FirstReports:
         """Continue from what ``state`` returned."""
         self._awaited = dict(state["awaited"])
         self._kept = deque(state["kept"], maxlen=KEPT)
-
-
-def _weight(members: Sequence[tuple[FirstReport, float]]) -> float:
-    return sum(report.weight * share for report, share in members)
 
 
 def _read(result: Mapping[str, Any], beta2: float | None) -> ByBeta2:
