@@ -10,6 +10,7 @@ from ray import tune
 from gap_tune import FixedMomentum, GapScheduler, GapSearch
 from gap_tune.study.plan import PlannedTrials
 from tests.tune.functions import Cycle, quadratic
+from tests.tune.scheduled import Study
 
 Run = Callable[..., tune.ResultGrid]
 
@@ -18,6 +19,12 @@ Run = Callable[..., tune.ResultGrid]
 def run(ray_address: str, tmp_path: Path) -> Run:
     """Run a real Tune study of planned configurations; return its result grid."""
     return make_run(tmp_path)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., Study]:
+    """Make a scheduler with trials that report when they are told to."""
+    return lambda **arguments: Study(tmp_path, **arguments)
 
 
 def make_run(folder: Path) -> Run:
