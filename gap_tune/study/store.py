@@ -62,6 +62,7 @@ class Store:
             ) from None
         self._root = root.rstrip("/")
         # Kept as long as the store is.
+        self._copied: dict[str, tuple[int, int]] = {}
         self._copy = tempfile.TemporaryDirectory(prefix="gap_tune-")
         self.folder = Path(self._copy.name).resolve() / self.name
 
@@ -117,9 +118,10 @@ class Store:
             return
         start = self.path(folder or self.folder)
         wanted = pyarrow.fs.FileSelector(start, recursive=True, allow_not_found=True)
-        found = [each for each in self._filesystem.get_file_info(wanted) if self._is_read(each)]
+        found = filter(self._is_read, self._filesystem.get_file_info(wanted))
+        newer = [each for each in found if self._copied.get(each.path) != _version(each)]
         with ThreadPoolExecutor(_COPIES) as pool:
-            list(pool.map(self._download, found))
+            list(pool.map(self._download, newer))
 
     def push(self, path: Path) -> None:
         """Upload a file of the local copy, or the files of a folder."""
@@ -163,6 +165,7 @@ class Store:
         try:
             with self._filesystem.open_input_stream(info.path) as stream:
                 target.write_bytes(stream.read())
+            self._copied[info.path] = _version(info)
         except FileNotFoundError:
             # Of a study that still runs: what Ray replaces is there under another name.
             target.unlink(missing_ok=True)
@@ -171,6 +174,10 @@ class Store:
 def is_uri(place: Path | str) -> bool:
     """Tell whether a place is a URI rather than a path."""
     return isinstance(place, str) and "://" in place
+
+
+def _version(info: Any) -> tuple[int, int]:
+    return info.size, info.mtime_ns
 
 
 def _first_line(error: Exception) -> str:
