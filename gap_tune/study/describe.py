@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gap_tune.errors import StateError
 from gap_tune.study.records import STUDY_FILE
 from gap_tune.study.resources import Resources
+from gap_tune.study.store import without_secrets
 
 if TYPE_CHECKING:
     from gap_tune.study.study import Study
@@ -44,7 +45,7 @@ def describe(study: Study) -> dict[str, Any]:
             for run in study.runs()
             if run.arm is not None
         ],
-        "command": " ".join(["gap-tune", *sys.argv[1:]]),
+        "command": without_secrets(" ".join(["gap-tune", *sys.argv[1:]])),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},
     }

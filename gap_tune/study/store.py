@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ class Store:
         except (OSError, pa.ArrowException) as error:
             raise InvalidValueError(
                 f"storage must be a folder or a URI such as s3://bucket/folder, but got "
-                f"{self.place}: {_first_line(error)}."
+                f"{without_secrets(f'{self.place}: {_first_line(error)}')}."
             ) from None
         self._root = root.rstrip("/")
         # Kept as long as the store is.
@@ -84,15 +85,12 @@ class Store:
         return self._root if below == "." else f"{self._root}/{below}"
 
     def shown(self, path: Path) -> str:
-        """Return what to call a path below ``folder`` to a user."""
+        """Return what to call a path below ``folder`` to a user: without options and secrets."""
         if self.is_local:
             return str(path)
-        return urlsplit(self.place)._replace(path=self._shown_path(path), query="").geturl()
-
-    def _shown_path(self, path: Path) -> str:
-        below = path.relative_to(self.folder).as_posix()
-        own = urlsplit(self.place).path.rstrip("/")
-        return own if below == "." else f"{own}/{below}"
+        parts, below = urlsplit(self.place), path.relative_to(self.folder).as_posix()
+        bucket, own = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
+        return f"{parts.scheme}://{bucket}{own}" + ("" if below == "." else f"/{below}")
 
     def check_writable(self) -> None:
         """Check that files can be written, by writing one.
@@ -109,7 +107,8 @@ class Store:
         except (OSError, pa.ArrowException) as error:
             reason = getattr(error, "strerror", None) or _first_line(error)
             raise InvalidValueError(
-                f"storage must be a folder that can be written, but got {self.place}: {reason}."
+                f"storage must be a folder that can be written, but got "
+                f"{self.shown(self.folder)}: {reason}."
             ) from None
 
     def pull(self, folder: Path | None = None) -> None:
@@ -174,6 +173,15 @@ class Store:
 def is_uri(place: Path | str) -> bool:
     """Tell whether a place is a URI rather than a path."""
     return isinstance(place, str) and "://" in place
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the keys that a URI in it may hold.
+
+    >>> without_secrets("--out s3://key:secret@bucket/study")
+    '--out s3://bucket/study'
+    """
+    return re.sub(r"(\w://)[^/@\s]*@", r"\1", text)
 
 
 def _version(info: Any) -> tuple[int, int]:

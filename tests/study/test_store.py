@@ -99,6 +99,14 @@ def test_users_see_the_place_without_its_options(store: Store) -> None:
     assert str(raised.value).startswith(f"{store.shown(store.folder)}/experiment must be the")
 
 
+def test_keys_in_a_uri_are_shown_to_nobody() -> None:
+    store = Store("s3://key:secret@bucket/study?region=us-east-1")
+    assert store.shown(store.folder / "report.html") == "s3://bucket/study/report.html"
+    with pytest.raises(InvalidValueError) as raised:
+        Store("nowhere://key:secret@bucket/study")
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("place", ["nowhere://bucket/x", "s3://", "s3:///x"])
 def test_a_uri_that_names_no_place_is_refused(place: str) -> None:
     with pytest.raises(InvalidValueError, match="must be a folder or a URI such as s3://"):
