@@ -21,6 +21,10 @@ class StateError(GapTuneError, ValueError):
     """A saved state does not belong to the object that should load it."""
 
 
+class StorageError(GapTuneError, OSError):
+    """Where a study is kept cannot be read or written; what is there is not changed."""
+
+
 class NonFiniteMetricError(GapTuneError, ArithmeticError):
     """A trial reported NaN or infinity for the metric that the study optimises."""
 

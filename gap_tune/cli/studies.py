@@ -155,14 +155,14 @@ def report(
 ) -> None:
     """Write the report of a study anew and print its table."""
     from gap_tune.report.images import check_format, write_images
-    from gap_tune.study.store import Store
+    from gap_tune.study.remote_store import open_store, without_secrets
 
     if figures is not None:
         check_format(figures)
-    store = Store(folder)
+    store = open_store(folder)
     store.pull()
     with store.named_in_errors():
-        experiment, records = _read(store.folder, metric, mode)
+        experiment, records = _read(store, without_secrets(folder), metric, mode)
         _present(records, experiment, store)
     if figures is not None:
         images = write_images(records, store.folder / "figures", figures)
@@ -171,21 +171,28 @@ def report(
         Console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _read(folder: Path, metric: str | None, mode: str | None) -> tuple[Path, Records]:
-    """Return the experiment in a folder, which may be the folder itself, and its records."""
+def _read(store: Store, called: str, metric: str | None, mode: str | None) -> tuple[Path, Records]:
+    """Return the experiment in a store, which may be the store itself, and its records."""
     from gap_tune.report.experiment import is_experiment, read_experiment
     from gap_tune.study import read_records
     from gap_tune.study.records import EXPERIMENT, STUDY_FILE
 
+    folder = store.folder
     if is_experiment(folder) and not (folder / STUDY_FILE).exists():
-        return folder, read_experiment(folder, metric=metric, mode=mode)
+        return folder, read_experiment(folder, metric=metric, mode=mode, called=called)
     if metric is not None or mode is not None:
         raise InvalidValueError(
             "--metric and --mode must come with an experiment that is no gap_tune study, which has "
-            f"its own, but got {folder}."
+            f"its own, but got {called}."
         )
-    experiment = folder if (folder / STUDY_FILE).exists() else folder / EXPERIMENT
-    return experiment, read_records(experiment)
+    if not (folder / STUDY_FILE).exists():
+        return folder / EXPERIMENT, read_records(folder / EXPERIMENT)
+    if store.filesystem is not None:
+        raise InvalidValueError(
+            "a study in object storage must be named by the folder that holds its "
+            f"{EXPERIMENT!r}, but got {store.shown(folder)}."
+        )
+    return folder, read_records(folder)
 
 
 def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None:
@@ -213,7 +220,8 @@ def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None
     different = study.differs_from(Study.restore(folder))
     if different:
         raise StateError(
-            f"--resume must ask for the comparison that {folder} holds, but got other {different}: "
+            f"--resume must ask for the comparison that {study.store.shown(study.storage)} holds, "
+            f"but got other {different}: "
             "choose another folder, or `gap-tune resume` it as it is."
         )
     _run(study, _resumed, style)
@@ -260,9 +268,10 @@ def _present(
     from gap_tune.report import summary_table, write_csv, write_page
 
     page = write_page(records, store.folder / "report.html")
-    for path in (*write_csv(records, store.folder), page):
-        store.push(path)
+    tables = write_csv(records, store.folder)
     console = console or Console()
     console.print(summary_table(records))
+    for path in (*tables, page):
+        store.push(path)
     for name, path in (("report", page), ("tables", store.folder), ("experiment", experiment)):
         console.print(f"{name + ':':<12}{store.shown(path)}", soft_wrap=True, highlight=False)

@@ -33,7 +33,11 @@ def is_experiment(folder: Path | str) -> bool:
 
 
 def read_experiment(
-    folder: Path | str, *, metric: str | None = None, mode: str | None = None
+    folder: Path | str,
+    *,
+    metric: str | None = None,
+    mode: str | None = None,
+    called: str | None = None,
 ) -> Records:
     """Return the records of a Ray Tune experiment that no gap_tune study made.
 
@@ -47,6 +51,7 @@ def read_experiment(
         folder: The experiment's folder; the run may still be going or have been killed.
         metric: Metric to compare by. Default: the one that the study asked Ray Tune for.
         mode: "min" or "max". Default: likewise.
+        called: What the reader of a report calls the folder, where it is a copy.
 
     Raises:
         StateError: When no trial in the folder reports results of gap_tune.
@@ -86,7 +91,10 @@ def read_experiment(
         **_compared_by(folder, configs, metric, mode),
     }
     study["report_command"] = shlex.join(
-        ["gap-tune", "report", str(folder), "--metric", study["metric"], "--mode", study["mode"]]
+        [
+            *("gap-tune", "report", called or str(folder)),
+            *("--metric", study["metric"], "--mode", study["mode"]),
+        ]
     )
     results = pd.DataFrame(rows)
     if study["metric"] not in results:

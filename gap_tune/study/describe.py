@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gap_tune.errors import StateError
 from gap_tune.study.records import STUDY_FILE
+from gap_tune.study.remote_store import without_secrets
 from gap_tune.study.resources import Resources
-from gap_tune.study.store import without_secrets
 
 if TYPE_CHECKING:
     from gap_tune.study.study import Study

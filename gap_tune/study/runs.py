@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from ray import tune
 
+from gap_tune.errors import StorageError
 from gap_tune.study.records import RUN_FILE, STUDY_FILE, run_state, trial_states
 from gap_tune.study.resources import Resources
 from gap_tune.study.searches import Search
@@ -62,21 +62,26 @@ class Run:
 
         Returns:
             Whether it ended; False when it was interrupted.
+
+        Raises:
+            StorageError: When storage elsewhere cannot be reached; the run can be continued.
         """
+        self.store.pull(self.folder)
+        if run_state(self.folder) == "finished":
+            return True
         error = ""
         try:
-            self.store.pull(self.folder)
-            if run_state(self.folder) == "finished":
-                return True
             (self._restored() or self._started(callbacks)).fit()
-            self.store.pull(self.folder)
-            # An interrupted run returns, too: before it started any trial, or while some ran.
-            states = set(trial_states(self.folder).values())
-            if not states or states - {"TERMINATED", "ERROR"}:
-                return False
+        except StorageError:
+            raise
         except Exception as exception:
             logger.warning("The run in %s failed", self.folder, exc_info=True)
             error = " ".join(str(exception).split()) or repr(exception)
+        self.store.pull(self.folder)
+        # An interrupted run returns, too: before it started any trial, or while some ran.
+        states = set(trial_states(self.folder).values())
+        if not error and (not states or states - {"TERMINATED", "ERROR"}):
+            return False
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {"state": "failed" if error else "finished", "error": error}
         (self.folder / RUN_FILE).write_text(json.dumps(state) + "\n")
@@ -116,6 +121,8 @@ class Run:
         # trial a second time, and without its settings.
         states = ("search_gen_state-*.json", "basic-variant-state-*.json")
         saved = any(any(self.folder.glob(state)) for state in states)
+        # What is uploaded arrives in any order, and Ray restores no run without trials.
+        saved = saved and bool(trial_states(self.folder))
         stored = self.store.path(self.folder)
         if saved and tune.Tuner.can_restore(stored, storage_filesystem=self.store.filesystem):
             return tune.Tuner.restore(
@@ -128,11 +135,7 @@ class Run:
         if {path.name for path in self.folder.glob("*")} - {STUDY_FILE}:
             # Aside, not away: whatever it holds, nobody but the user may delete it.
             aside = self.folder.with_name(f"{self.folder.name}-not-saved-{time.time_ns()}")
-            self.store.move(self.folder, aside)
-            if (aside / STUDY_FILE).exists():
-                self.folder.mkdir()
-                shutil.copy(aside / STUDY_FILE, self.folder)
-                self.store.push(self.folder / STUDY_FILE)
+            self.store.set_aside(self.folder, aside, keep=STUDY_FILE)
         return None
 
     def _trainable(self) -> Any:

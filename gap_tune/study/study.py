@@ -16,6 +16,7 @@ from gap_tune.study.budget import Budget
 from gap_tune.study.conditions import make_conditions
 from gap_tune.study.describe import arguments_of, describe, differences
 from gap_tune.study.records import EXPERIMENT, RUNS, STUDY_FILE, Records, read_records
+from gap_tune.study.remote_store import open_store
 from gap_tune.study.resources import Resources
 from gap_tune.study.runs import Run, file_name
 from gap_tune.study.searches import planned, searched
@@ -95,7 +96,7 @@ class Study:
         self.seeds = check_count("seeds", seeds)
         self.budget = budget if isinstance(budget, Budget) else Budget.parse(budget)
         self.resources = resources or Resources()
-        self.store = storage if isinstance(storage, Store) else Store(storage)
+        self.store = storage if isinstance(storage, Store) else open_store(storage)
         if self.resources.ranks > 1 and any(arm.search == PBT for arm in self.arms):
             raise UnsupportedError(
                 "the arm pbt must have trials of one GPU at most, whose checkpoints Ray Tune can "
@@ -213,7 +214,7 @@ class Study:
         Raises:
             StateError: When the folder holds no study.
         """
-        store = Store(storage)
+        store = open_store(storage)
         store.pull()
         with store.named_in_errors():
             study = read_records(store.folder / EXPERIMENT).study

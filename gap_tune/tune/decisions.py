@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
@@ -21,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 # How long to leave a folder alone that cannot be written to: longer with each failure.
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 60.0
+# How long a file stays open: opening takes as long as all else that a decision does. What other
+# machines see of it on NFS is what was closed, and who replaced it expects later lines there.
+_OPEN_S = 1.0
 # Lines to keep until it can be written to again; about 5 MB.
 _MOST_WAITING = 10_000
 
@@ -36,8 +38,8 @@ class DecisionLog:
     def __init__(self) -> None:
         # Asking Ray for the path takes longer than the line; by trial, as long as it runs.
         self._files: dict[str, Path | None] = {}
-        # Unbuffered, and kept open: opening takes as long as all else that a decision does.
-        self._open: dict[Path, FileIO] = {}
+        # Unbuffered, by path; and when each was opened.
+        self._open: dict[Path, tuple[FileIO, float]] = {}
         self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
         self._retry_at, self._pause = 0.0, _FIRST_RETRY_S
         self._warned = False
@@ -60,7 +62,8 @@ class DecisionLog:
             self._append(trial, "".join(self._waiting))
         # A full disk or a lost connection must not disturb the study.
         except Exception as error:
-            self._close_all()
+            for path in list(self._open):
+                self._close(path)
             self._retry_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, _LAST_RETRY_S)
             if not self._warned:
@@ -74,8 +77,8 @@ class DecisionLog:
         """Write what waits when a trial has ended."""
         self.flush(trial)
         path = self._files.pop(trial.trial_id, None)
-        if path in self._open and path not in self._files.values():
-            self._open.pop(path).close()
+        if path is not None and path not in self._files.values():
+            self._close(path)
 
     def _append(self, trial: Any, lines: str) -> None:
         from gap_tune.tune import delivery
@@ -85,21 +88,26 @@ class DecisionLog:
         path = self._files[trial.trial_id]
         if path is None:
             return
-        if path not in self._open:
+        file, opened = self._open.get(path, (None, 0.0))
+        if file is None or time.monotonic() - opened >= _OPEN_S:
+            self._close(path)
             delivery.fetch_experiment_file(trial, DECISIONS_FILE)
             _end_line(path)
-            self._open[path] = path.open("ab", buffering=0)
+            file = path.open("ab", buffering=0)
+            self._open[path] = file, time.monotonic()
         content = lines.encode()
-        written = self._open[path].write(content)
+        written = file.write(content)
         if written != len(content):
             raise OSError(f"only {written} of {len(content)} bytes could be written")
 
-    def _close_all(self) -> None:
-        """Close all files: what went wrong may be mended where they are opened anew."""
-        while self._open:
-            _, file = self._open.popitem()
-            with contextlib.suppress(OSError):
+    def _close(self, path: Path) -> None:
+        """Close a file, if it is open; never raise, although NFS may have lost the last lines."""
+        file, _ = self._open.pop(path, (None, 0.0))
+        try:
+            if file is not None:
                 file.close()
+        except OSError as error:
+            logger.warning("the last decisions may be missing in %s: %r", path, error)
 
 
 def _end_line(path: Path) -> None:

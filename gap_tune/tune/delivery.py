@@ -22,7 +22,8 @@ The only module that touches Ray's unstable surface. It relies on these facts of
 11. when a trial starts from a checkpoint, Ray's loggers replace the driver's ``result.json`` and
     ``progress.csv`` of it, which lie in ``trial.local_path``, by the storage's copy;
 12. callbacks get a result after the scheduler and in their order, and what the first one changes in
-    it is what loggers write and ``trial.last_result`` keeps.
+    it is what loggers write and ``trial.last_result`` keeps;
+13. that is ``trial.run_metadata.last_result``, which holds no more than ``trial_id`` before.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ import pyarrow.fs
 from ray.experimental import internal_kv
 from ray.tune import Callback
 from ray.tune.callback import CallbackList
-from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
+from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE, TRIAL_ID
 from ray.tune.utils import flatten_dict
 
 from gap_tune.rules import Decision
@@ -209,7 +210,8 @@ def watch_trials(
         # place: Ray's loggers open their files when a trial starts (fact 11), and write what the
         # first callback has left in a result (fact 12).
         callbacks._callbacks = [watcher, *callbacks._callbacks]
-    watcher.started, watcher.reported = started, reported
+    # One scheduler may wrap another that only wants results kept.
+    watcher.started, watcher.reported = started or watcher.started, reported or watcher.reported
     return True
 
 
@@ -236,9 +238,11 @@ def upload_results(trial: Any) -> None:
 def last_result(trial: Any) -> dict[str, Any]:
     """Return what a trial reported last; nothing before its first report.
 
-    ``trial.last_result`` alone would then ask the trial's process, and wait for its answer.
+    Not ``trial.last_result``: before that it asks the trial's process, waits for the answer, and
+    notes the trial's id as if it had been reported (fact 13).
     """
-    return (trial.last_result or {}) if trial.has_reported_at_least_once else {}
+    result: dict[str, Any] = trial.run_metadata.last_result
+    return result if result and result.keys() - {TRIAL_ID} else {}
 
 
 def checkpoint_metrics(trial: Any) -> dict[str, Any] | None:

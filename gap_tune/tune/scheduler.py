@@ -162,7 +162,7 @@ class GapScheduler(SchedulerWrapper):
                     self._made[trial.trial_id] = decision
             elif mode == keys.MODE_TRIAL:
                 start = {keys.MOMENTUM: trial.config.get(self._key)}
-                before = delivery.last_result(trial) or start
+                before = {**start, **delivery.last_result(trial)}
                 line = decisions.reported(trial, result, before)
                 if line is not None:
                     self._log.write(trial, line)

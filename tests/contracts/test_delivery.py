@@ -308,6 +308,17 @@ def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alo
     assert not delivery.watch_trials(None, started=print, reported=print)
 
 
+def test_fact_13_a_trial_without_a_report_has_no_last_result() -> None:
+    from gap_tune.tune import delivery
+
+    trial = Trial("__fake", stub=True, trial_id="a")
+    assert delivery.last_result(trial) == {}
+    assert trial.last_result == {"trial_id": "a"}, "Ray invents another last result"
+    assert delivery.last_result(trial) == {}
+    trial.update_last_result({"loss": 1.0, "trial_id": "a"})
+    assert delivery.last_result(trial)["loss"] == 1.0, "trial.run_metadata.last_result is gone"
+
+
 def test_what_a_trial_has_reported_is_uploaded_when_it_starts_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

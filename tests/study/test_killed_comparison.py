@@ -17,6 +17,7 @@ from gap_tune import Study
 from gap_tune.errors import InvalidValueError
 from gap_tune.report import summarise
 from gap_tune.study.records import Records, run_state
+from gap_tune.study.remote_store import open_store
 from gap_tune.study.store import Store
 from tests.object_storage import CREDENTIALS, filesystem, serving, uri
 from tests.study.killed import ARMS, EPOCHS, make
@@ -58,7 +59,7 @@ def test_a_killed_comparison_resumes_to_the_table_of_an_undisturbed_one(
     environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "0.5"}
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     # The shared run has ended, the search of the first seed is at work, the second's to come.
-    store = Store(storage)
+    store = open_store(storage)
     first = store.folder / "runs" / "optuna-1_seed0"
     try:
         deadline = time.monotonic() + 500

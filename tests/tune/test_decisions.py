@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import pickle
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,38 @@ def test_the_file_is_closed_when_the_last_trial_that_writes_it_has_ended(tmp_pat
     # A trial that is tried again, say.
     log.write(first, line(2))
     assert len(path.read_text().splitlines()) == 3
+
+
+def test_bug_a_file_that_cannot_be_closed_costs_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(FileIO):
+        def close(self) -> None:
+            super().close()
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    trial, log = local(tmp_path), DecisionLog()
+    log.write(trial, line(1))
+    ((path, (file, opened)),) = log._open.items()
+    file.close()
+    # NFS says so only then.
+    log._open[path] = Full(path, "ab"), opened
+    log.close(trial)
+    assert "the last decisions may be missing" in caplog.text
+    assert not log._open
+
+
+def test_lines_go_to_a_file_that_was_put_in_the_place_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "_OPEN_S", 0.0)
+    trial, log = local(tmp_path), DecisionLog()
+    path = tmp_path / "run" / "decisions.jsonl"
+    log.write(trial, line(1))
+    path.unlink()
+    log.write(trial, line(2))
+    assert [d.seq for d in read_decisions(path)] == [2]
+    assert open_files().count(path) == 1
 
 
 def open_files() -> list[Path]:

@@ -98,8 +98,7 @@ def trial(status: str = "RUNNING", **last: Any) -> Any:
         trainable_name="train",
         status=status,
         config={"arm": "gap", "seed": 1},
-        has_reported_at_least_once=True,
-        last_result=last,
+        run_metadata=SimpleNamespace(last_result=last),
         storage=SimpleNamespace(experiment_dir_name="experiment"),
     )
 

@@ -38,8 +38,9 @@ def trial(number: int, status: str = "RUNNING", **result: Any) -> Any:
         trainable_name="train",
         status=status,
         config={"arm": "trainable-diagonal", "seed": number},
-        has_reported_at_least_once=True,
-        last_result={**last, "gap/momentum": 0.95, "gap/seq": 123, **result},
+        run_metadata=SimpleNamespace(
+            last_result={**last, "gap/momentum": 0.95, "gap/seq": 123, **result}
+        ),
         error_file=None,
     )
 
@@ -99,7 +100,8 @@ def test_a_thousand_trials_fit_on_one_screen(width: int, height: int) -> None:
 
 def test_a_study_without_metric_epochs_and_arms_shows_what_it_has() -> None:
     plain = trial(1)
-    plain.config, plain.last_result = {}, {"training_iteration": 7, "gap/momentum": 0.9}
+    plain.config = {}
+    plain.run_metadata.last_result = {"training_iteration": 7, "gap/momentum": 0.9}
     shown = Shown("epoch", None, None, "min", "loss", "accuracy")
     words = [line.split() for line in drawn([plain], terminal(), total=None, shown=shown)]
     assert words[0] == ["0", "finished,", "1", "running"]

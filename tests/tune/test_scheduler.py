@@ -146,6 +146,17 @@ def test_decisions_of_optimizers_that_tune_themselves_are_logged_once(
     ]
 
 
+def test_bug_a_first_decision_that_follows_a_look_at_the_last_result_knows_the_old_momentum(
+    study: Callable[..., Study],
+) -> None:
+    s = study()
+    trial = s.add(mode="trial")
+    # As Ray's own table does, after which the trial seems to have reported.
+    assert trial.last_result == {"trial_id": trial.trial_id}
+    s.report(trial, seq=1, momentum=0.95, reason="best gain", decision="Better.")
+    assert [(d.old, d.new) for d in s.log()] == [(0.9, 0.95)]
+
+
 def test_every_question_is_passed_on_to_the_wrapped_scheduler() -> None:
     asked = {
         name

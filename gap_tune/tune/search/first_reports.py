@@ -36,6 +36,10 @@ class FirstReport:
     point: Point
     by_beta2: ByBeta2
 
+    def __reduce__(self) -> Any:
+        # Without what is computed: it would double the size of a study's saved state.
+        return FirstReport, (self.point, self.by_beta2)
+
     # Every suggestion looks at every report, so what it looks at is computed once.
     @cached_property
     def weight(self) -> float:
@@ -57,7 +61,8 @@ class FirstReport:
         """What reports must have in common to be added; as text, which is hashed once."""
         one = self._any
         whitened = one.whitening is not None
-        return repr((one.candidates, len(one.autocorrelation), whitened, *self.by_beta2))
+        betas2 = (beta2 if beta2 is None else float(beta2) for beta2 in self.by_beta2)
+        return repr((one.candidates, len(one.autocorrelation), whitened, *betas2))
 
 
 class FirstReports:
