@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,8 +39,23 @@ def remount(folder: Path, how: str) -> None:
     raise AssertionError("the storage did not become read-only")
 
 
+def let_go(folder: Path) -> None:
+    """Make files that this process, the driver, holds open there unusable.
+
+    They would keep the file system from becoming read-only; one that does so by itself, after an
+    error, asks nobody, and the next write to them fails.
+    """
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if (path := link.readlink()).is_relative_to(folder):
+                unusable = os.open(path, os.O_RDONLY)
+                os.dup2(unusable, int(link.name))
+                os.close(unusable)
+
+
 def spoil(folder: Path, how: str) -> None:
     if how == "read-only":
+        let_go(folder)
         remount(folder, "ro")
         return
     with (folder / "filler").open("wb", buffering=0) as filler:
