@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.schedulers import PopulationBasedTraining
 
-from gap_tune.tune import delivery
+from gap_tune.tune import watching
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Population(PopulationBasedTraining):
         """Have what trials report kept."""
         # Ray's private attributes may be others tomorrow; that must cost results, not the study.
         try:
-            delivery.watch_trials(tune_controller)
+            watching.watch_trials(tune_controller)
         except Exception as error:
             logger.warning("Results of paused trials may be missing: %r", error)
         super().on_trial_add(tune_controller, trial)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _RANKS = "ranks"
 # Of a trial: a worker that dies takes it back to its last checkpoint.
 _MAX_FAILURES = 2
+# Checkpoints per trial: of one, what Ray saved last may name the one that it deletes next.
+_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Run:
                 callbacks=list(callbacks),
                 failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
                 verbose=0,
-                **{"checkpoint_config": tune.CheckpointConfig(num_to_keep=1), **search.options},
+                **{"checkpoint_config": tune.CheckpointConfig(num_to_keep=_KEPT), **search.options},
             ),
         )
 

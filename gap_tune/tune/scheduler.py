@@ -11,7 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from gap_tune.errors import InvalidValueError
 from gap_tune.rules import Decision, MomentumRule
-from gap_tune.tune import decisions, delivery, keys, latency, siblings
+from gap_tune.tune import decisions, delivery, keys, latency, siblings, watching
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.deciding import Decider, whole
 from gap_tune.tune.finite import is_finite, non_finite_message
@@ -98,7 +98,7 @@ class GapScheduler(SchedulerWrapper):
         resend = partial(self._on_trial_start, tune_controller)
         # Ray's private attributes may be others tomorrow; that must cost a decision, not the study.
         try:
-            watched = delivery.watch_trials(
+            watched = watching.watch_trials(
                 tune_controller, started=resend, reported=self._show_decision
             )
         except Exception as error:

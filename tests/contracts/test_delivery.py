@@ -90,10 +90,10 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         self.kept: list[int | None] = []
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        from gap_tune.tune import delivery
+        from gap_tune.tune import watching
 
         self.installed.append(
-            delivery.watch_trials(tune_controller, started=self.on_start, reported=self.on_report)
+            watching.watch_trials(tune_controller, started=self.on_start, reported=self.on_report)
         )
         super().on_trial_add(tune_controller, trial)
 
@@ -285,7 +285,7 @@ def test_a_failure_reaches_whoever_waits_for_a_decision(ray_address: str) -> Non
 def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alone() -> None:
     from ray.tune.callback import CallbackList
 
-    from gap_tune.tune import delivery
+    from gap_tune.tune import watching
 
     class Controller:
         def __init__(self, callbacks: list[tune.Callback]) -> None:
@@ -294,7 +294,7 @@ def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alo
     mine = [tune.Callback()]
     controller, called = Controller(mine), []
     for name in ("first", "second"):
-        assert delivery.watch_trials(
+        assert watching.watch_trials(
             controller,
             started=lambda trial, n=name: called.append((n, trial)),
             reported=lambda trial, result, n=name: called.append((n, trial, result)),
@@ -305,7 +305,7 @@ def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alo
     assert called == [("second", trial), ("second", trial, {"i": 1})]
     assert len(mine) == 1
     assert len(pickle.loads(pickle.dumps(controller._callbacks._callbacks))) == 2
-    assert not delivery.watch_trials(None, started=print, reported=print)
+    assert not watching.watch_trials(None, started=print, reported=print)
 
 
 def test_fact_13_a_trial_without_a_report_has_no_last_result() -> None:
@@ -319,12 +319,37 @@ def test_fact_13_a_trial_without_a_report_has_no_last_result() -> None:
     assert delivery.last_result(trial)["loss"] == 1.0, "trial.run_metadata.last_result is gone"
 
 
+def test_fact_14_a_trial_whose_checkpoint_is_gone_starts_anew(tmp_path: Path) -> None:
+    from ray.tune.execution.tune_controller import TuneController
+
+    from gap_tune.tune import watching
+
+    class Controller:
+        def _schedule_trial_task(self, *arguments: Any, **more: Any) -> None:
+            scheduled.append(more["method_name"])
+
+        _on_restoring_result = _trial_task_failure = None
+
+    trial, scheduled = Trial("__fake", stub=True), []
+    folder = tmp_path / "checkpoint_000001"
+    folder.mkdir()
+    result = _TrainingResult(tune.Checkpoint.from_directory(str(folder)), {})
+    trial.run_metadata.checkpoint_manager._latest_checkpoint_result = result
+    watching.forget_lost_checkpoint(trial)
+    assert TuneController._schedule_trial_restore(Controller(), trial) is True
+    folder.rmdir()
+    watching.forget_lost_checkpoint(trial)
+    message = "Ray finds the checkpoint to start from elsewhere"
+    assert TuneController._schedule_trial_restore(Controller(), trial) is False, message
+    assert scheduled == ["restore"]
+
+
 def test_what_a_trial_has_reported_is_uploaded_when_it_starts_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from ray.tune.callback import CallbackList
 
-    from gap_tune.tune import delivery
+    from gap_tune.tune import watching
 
     def upload(trial: Any) -> None:
         uploaded.append(trial.trial_id)
@@ -334,15 +359,15 @@ def test_what_a_trial_has_reported_is_uploaded_when_it_starts_again(
         _callbacks = CallbackList([])
 
     controller, uploaded = Controller(), []
-    monkeypatch.setattr(delivery, "upload_results", upload)
+    monkeypatch.setattr(watching, "upload_results", upload)
     trials = [Trial("__fake", stub=True, trial_id=name) for name in ("a", "b")]
     for trial in trials:
-        delivery.watch_trials(controller)
+        watching.watch_trials(controller)
         controller._callbacks.on_trial_start(iteration=0, trials=[], trial=trial)
         controller._callbacks.on_trial_result(iteration=0, trials=[], trial=trial, result={})
     # Neither has started anew yet; asking again has not made it forget.
     assert uploaded == []
-    delivery.watch_trials(controller)
+    watching.watch_trials(controller)
     controller._callbacks.on_trial_start(iteration=0, trials=[], trial=trials[0])
     assert uploaded == ["a"]
     assert "Results of trial a may be missing: OSError('no connection')" in caplog.text
@@ -362,7 +387,7 @@ def running_trial() -> Any:
 def test_fact_11_loggers_go_on_from_the_storages_copy_of_the_results(
     ray_address: str, tmp_path: Path
 ) -> None:
-    from gap_tune.tune import delivery
+    from gap_tune.tune import watching
 
     trial = Trial("__fake", stub=True, storage=StorageContext(str(tmp_path), "run"), config={})
     trial.init_local_path()
@@ -376,6 +401,6 @@ def test_fact_11_loggers_go_on_from_the_storages_copy_of_the_results(
     JsonLoggerCallback().log_trial_start(trial)
     assert local.read_text() == "old\n", "Ray keeps the driver's results: upload_results can go"
     local.write_text("old\nnew\n")
-    delivery.upload_results(trial)
+    watching.upload_results(trial)
     JsonLoggerCallback().log_trial_start(trial)
     assert local.read_text() == "old\nnew\n", "results since the last upload are lost"

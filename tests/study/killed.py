@@ -12,7 +12,7 @@ from gap_tune.study import Resources
 
 # Deterministic ones: a search of one trial is its recipe.
 ARMS = ("fixed:0.5|0.9", "optuna:1")
-EPOCHS = 20
+EPOCHS = 10
 
 
 def make(storage: Path | str) -> Study:

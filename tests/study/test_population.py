@@ -12,7 +12,7 @@ from ray import tune
 
 from gap_tune.study.population import Population
 
-REPORTS = 8
+REPORTS = 5
 
 
 def trial(config: dict[str, Any]) -> None:
