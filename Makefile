@@ -18,9 +18,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest
 
-# The tests that take longest: killed processes, lost nodes, full disks, browsers, examples.
+# The tests that take longest: killed processes, lost nodes, full disks, browsers, examples. Two
+# files at a time, each with a Ray session of its own: they wait more than they compute.
 faults: $(STAMP)
-	$(BIN)/pytest -m slow --timeout 900
+	$(BIN)/pytest -m slow --timeout 900 --numprocesses 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
