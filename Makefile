@@ -19,7 +19,7 @@ test: $(STAMP)
 	$(BIN)/pytest
 
 # The tests that take longest: killed processes, lost nodes, full disks, browsers, examples. Two
-# files at a time, each with a Ray session of its own: they wait more than they compute.
+# files at a time, each with a Ray session of its own.
 faults: $(STAMP)
 	$(BIN)/pytest -m slow --timeout 900 --numprocesses 2 --dist loadfile
 
