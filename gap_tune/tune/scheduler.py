@@ -252,9 +252,9 @@ class GapScheduler(SchedulerWrapper):
         if self._siblings is not None:
             self._siblings.forget(trial)
         # Not when it failed: the trial may be tried again, and look for the answer it was sent.
-        mailbox = delivery.last_result(trial).get(keys.MAILBOX)
-        if mailbox is not None:
-            try:
+        try:
+            mailbox = delivery.last_result(trial).get(keys.MAILBOX)
+            if mailbox is not None:
                 delivery.clear(mailbox)
-            except Exception as error:
-                self._complain("a mailbox was not cleared", trial, error)
+        except Exception as error:
+            self._complain("a mailbox was not cleared", trial, error)
