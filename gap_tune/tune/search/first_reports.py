@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from gap_tune.tune import keys
 from gap_tune.tune.search.closeness import Point, closeness
 from gap_tune.tune.statistics_json import ByBeta2, parse
 
+# Candidates, lags, whether whitened, values of beta2.
+Kind = tuple[tuple[float, ...], int, bool, tuple[float | None, ...]]
 # First reports that are kept: the latest, which a searcher that converges has put closest.
 KEPT = 256
 # Trials whose first report is awaited; more than any cluster runs at once.
@@ -36,33 +37,48 @@ class FirstReport:
     point: Point
     by_beta2: ByBeta2
 
-    def __reduce__(self) -> Any:
-        # Without what is computed: it would double the size of a study's saved state.
-        return FirstReport, (self.point, self.by_beta2)
-
-    # Every suggestion looks at every report, so what it looks at is computed once.
-    @cached_property
-    def weight(self) -> float:
-        """Decayed number of observed steps."""
-        return self._any.weight
-
     @property
-    def _any(self) -> AlignmentStatistics:
-        """The statistics of one beta2: what does not depend on beta2 may be read off it."""
-        return next(iter(self.by_beta2.values()))
+    def kind(self) -> Kind:
+        """What reports must have in common to be added; the weight does not depend on beta2."""
+        one = next(iter(self.by_beta2.values()))
+        lags, whitened = len(one.autocorrelation), one.whitening is not None
+        return one.candidates, lags, whitened, tuple(self.by_beta2)
 
-    @cached_property
-    def rows(self) -> dict[float | None, NDArray[np.float64]]:
-        """All that can be added, by beta2: sums, counts, W."""
-        return {beta2: _row(s) for beta2, s in self.by_beta2.items()}
 
-    @cached_property
-    def kind(self) -> str:
-        """What reports must have in common to be added; as text, which is hashed once."""
-        one = self._any
-        whitened = one.whitening is not None
-        betas2 = (beta2 if beta2 is None else float(beta2) for beta2 in self.by_beta2)
-        return repr((one.candidates, len(one.autocorrelation), whitened, *betas2))
+class _Block:
+    """All that can be added of reports of one kind: a row of a matrix for each, zero elsewhere.
+
+    Every suggestion adds up every report, so that they are kept as what is added.
+    """
+
+    def __init__(self, report: FirstReport) -> None:
+        self._weights = np.zeros(KEPT)
+        self._rows = {beta2: np.zeros((KEPT, _row(s).size)) for beta2, s in report.by_beta2.items()}
+
+    def put(self, slot: int, report: FirstReport) -> None:
+        """Put a report into a row."""
+        self._latest = report.by_beta2
+        self._weights[slot] = next(iter(report.by_beta2.values())).weight
+        for beta2, statistics in report.by_beta2.items():
+            self._rows[beta2][slot] = _row(statistics)
+
+    def clear(self, slot: int) -> bool:
+        """Clear a row; return whether any is left."""
+        self._weights[slot] = 0.0
+        for rows in self._rows.values():
+            rows[slot] = 0.0
+        return bool(self._weights.any())
+
+    def weight(self, shares: NDArray[np.float64]) -> float:
+        """Return the observed steps of all reports, each times its share."""
+        return float(shares @ self._weights)
+
+    def added(self, shares: NDArray[np.float64]) -> ByBeta2:
+        """Return the sums of all reports, each times its share."""
+        return {beta2: _added(self._latest[beta2], shares @ r) for beta2, r in self._rows.items()}
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._weights))
 
 
 class FirstReports:
@@ -71,6 +87,10 @@ class FirstReports:
     def __init__(self) -> None:
         self._awaited: dict[str, tuple[Point, float | None]] = {}
         self._kept: deque[FirstReport] = deque(maxlen=KEPT)
+        self._taken = 0
+        # The same reports again, as what is added: number n is in slot n % KEPT.
+        self._points: list[Point | None] = [None] * KEPT
+        self._blocks: dict[Kind, _Block] = {}
 
     def expect(self, trial_id: str, point: Point, beta2: float | None = None) -> None:
         """Await the first report of a trial, which starts at ``point`` and with ``beta2``."""
@@ -97,7 +117,7 @@ class FirstReports:
         if min(s.steps for s in by_beta2.values()) >= _LEAST_STEPS:
             report = FirstReport(point, _normalised(by_beta2))
             self.forget(trial_id)
-            self._kept.append(report)
+            self._keep(report)
 
     def near(self, point: Point) -> tuple[ByBeta2, float, int]:
         """Return the sums of first reports, weighted by closeness to a point.
@@ -109,31 +129,44 @@ class FirstReports:
             The statistics by beta2, their weight (observed steps times closeness), and the number
             of trials; ``({}, 0.0, 0)`` without any report.
         """
-        groups: dict[str, list[FirstReport]] = {}
-        for report in self._kept:
-            groups.setdefault(report.kind, []).append(report)
-        if not groups:
+        if not self._blocks:
             return {}, 0.0, 0
-        weighed = []
-        for members in groups.values():
-            shares = np.array([closeness(point, report.point) for report in members])
-            weighed.append((float(shares @ [r.weight for r in members]), shares, members))
-        weight, shares, members = max(weighed, key=lambda group: group[0])
-        latest = members[-1].by_beta2
-        added = {
-            beta2: _added(latest[beta2], shares @ [r.rows[beta2] for r in members])
-            for beta2 in latest
-        }
-        return added, weight, len(members)
+        shares = np.array([p is not None and closeness(point, p) for p in self._points], float)
+        block = max(self._blocks.values(), key=lambda block: block.weight(shares))
+        return block.added(shares), block.weight(shares), len(block)
+
+    def _keep(self, report: FirstReport) -> None:
+        slot = self._taken % KEPT
+        if len(self._kept) == KEPT:
+            # The oldest, whose slot this is, leaves.
+            kind = self._kept[0].kind
+            if not self._blocks[kind].clear(slot):
+                del self._blocks[kind]
+        self._kept.append(report)
+        self._points[slot] = report.point
+        if report.kind not in self._blocks:
+            self._blocks[report.kind] = _Block(report)
+        self._blocks[report.kind].put(slot, report)
+        self._taken += 1
 
     def state(self) -> dict[str, Any]:
         """Return everything that continuing needs."""
-        return {"awaited": dict(self._awaited), "kept": list(self._kept)}
+        return {
+            "awaited": dict(self._awaited),
+            "kept": list(self._kept),
+            "taken": self._taken,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state`` returned."""
-        self._awaited = dict(state["awaited"])
-        self._kept = deque(state["kept"], maxlen=KEPT)
+        self._awaited, kept = dict(state["awaited"]), state["kept"]
+        self._kept.clear()
+        self._blocks.clear()
+        self._points = [None] * KEPT
+        # The same slots: sums in another order may differ in the last digit.
+        self._taken = state.get("taken", len(kept)) - len(kept)
+        for report in kept:
+            self._keep(report)
 
 
 def _read(result: Mapping[str, Any], beta2: float | None) -> ByBeta2:
