@@ -10,6 +10,7 @@ from gap_tune.errors import StateError, UnsupportedError, check_count, check_ran
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.rules import AlignmentRule, Decision, MomentumRule, Reason
 from gap_tune.tune import keys, siblings
+from gap_tune.tune.statistics_json import parse_one
 
 Complain = Callable[[str, Any, Exception], None]
 
@@ -51,7 +52,7 @@ class Decider:
         if since < self._min_steps:
             why = f"{since} of {self._min_steps} steps since the last change, so {present:g} stays."
             return Decision(present, present, Reason.RATE_LIMIT, why)
-        own = siblings.parse_statistics(_get(result, keys.STATISTICS))
+        own = parse_one(_get(result, keys.STATISTICS))
         statistics, count = self._pool(own, others)
         decision = self._ask(statistics, present)
         if count > 1:

@@ -10,7 +10,7 @@ from ray.util.metrics import Counter, Gauge, Histogram
 
 from gap_tune.errors import StateError
 from gap_tune.tune import delivery, keys
-from gap_tune.tune.siblings import parse_statistics
+from gap_tune.tune.statistics_json import parse_one
 
 PREFIX = "gap_tune_"
 _BOUNDARIES_S = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0]
@@ -70,7 +70,7 @@ class Latest:
         self._steps, self._seconds = _progress(before)
         text = before.get(keys.STATISTICS)
         try:
-            self._skipped = 0 if text is None else parse_statistics(text).skipped_steps
+            self._skipped = 0 if text is None else parse_one(text).skipped_steps
         except StateError:
             self._skipped = 0
 
@@ -107,7 +107,7 @@ class Latest:
     def _read_statistics(self, text: Any) -> int:
         if text is None:
             return 0
-        statistics = parse_statistics(text)
+        statistics = parse_one(text)
         self.values["best_gain"] = float(statistics.gain().max())
         lags = statistics.autocorrelation
         if len(lags) > 1 and lags[0] > 0:

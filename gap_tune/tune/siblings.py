@@ -5,31 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
-from gap_tune.errors import StateError
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.tune import delivery, keys, statistics_json
 
 _RUNNING = "RUNNING"
-
-
-def parse_statistics(text: Any) -> AlignmentStatistics:
-    """Return reported statistics.
-
-    Raises:
-        StateError: When they are no JSON text, too long, or not what ``to_dict`` writes.
-    """
-    # Only texts can be looked up in a cache; anything else is an error.
-    found = _parse(text) if isinstance(text, str) else statistics_json.parse(text)
-    if set(found) != {None}:
-        raise StateError(f"{keys.STATISTICS} must be one statistics, but got {list(found)}.")
-    return found[None]
-
-
-# A report of a trial is read again for every sibling's next report.
-_parse = lru_cache(maxsize=256)(statistics_json.parse)
 
 
 class Siblings:
@@ -80,7 +61,7 @@ def latest_statistics(trial: Any) -> AlignmentStatistics | None:
         StateError: When they are malformed.
     """
     text = delivery.last_result(trial).get(keys.STATISTICS)
-    return None if text is None else parse_statistics(text)
+    return None if text is None else statistics_json.parse_one(text)
 
 
 def comparable(own: AlignmentStatistics, other: AlignmentStatistics) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,23 @@ def parse(text: Any) -> ByBeta2:
     if not isinstance(data, Mapping) or not data:
         raise StateError(f"statistics must be one or more by beta2, but got {str(data)[:40]}.")
     return {_beta2(key): AlignmentStatistics.from_dict(data[key]) for key in data}
+
+
+# A result is read by searcher, scheduler and metrics, and again for every sibling's next report.
+_parse_text = lru_cache(maxsize=256)(parse)
+
+
+def parse_one(text: Any) -> AlignmentStatistics:
+    """Return a report's statistics, of the one beta2 that its trial uses.
+
+    Raises:
+        StateError: When they are no JSON text, too long, or not what ``to_dict`` writes.
+    """
+    # Only texts can be looked up in a cache; anything else is an error.
+    found = _parse_text(text) if isinstance(text, str) else parse(text)
+    if set(found) != {None}:
+        raise StateError(f"statistics must be one, not by beta2, but got those of {list(found)}.")
+    return found[None]
 
 
 def dump(by_beta2: ByBeta2) -> str:

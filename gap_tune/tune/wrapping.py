@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ray.tune.schedulers import (
-    FIFOScheduler,
     HyperBandScheduler,
     PopulationBasedTraining,
     PopulationBasedTrainingReplay,
@@ -14,6 +13,7 @@ from ray.tune.schedulers import (
 
 from gap_tune.errors import UnsupportedError
 from gap_tune.tune import delivery
+from gap_tune.tune.fifo import LiveFIFO
 
 # By class, so that what is derived from them (PB2, HyperBandForBOHB) is refused too.
 _NOT_WRAPPED = {
@@ -38,7 +38,7 @@ class SchedulerWrapper(TrialScheduler):
 
     def __init__(self, scheduler: TrialScheduler | None = None) -> None:
         super().__init__()
-        self._inner = FIFOScheduler() if scheduler is None else scheduler
+        self._inner = LiveFIFO() if scheduler is None else scheduler
         _check(self._inner)
 
     @property

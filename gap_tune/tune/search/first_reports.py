@@ -14,7 +14,7 @@ from gap_tune.errors import StateError
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.tune import keys
 from gap_tune.tune.search.closeness import Point, closeness
-from gap_tune.tune.statistics_json import ByBeta2, parse
+from gap_tune.tune.statistics_json import ByBeta2, parse, parse_one
 
 # Candidates, lags, whether whitened, values of beta2.
 Kind = tuple[tuple[float, ...], int, bool, tuple[float | None, ...]]
@@ -180,8 +180,7 @@ def _read(result: Mapping[str, Any], beta2: float | None) -> ByBeta2:
                 f"but got {sorted(by_beta2, key=str)}."
             )
         return by_beta2
-    (statistics,) = parse(result[keys.STATISTICS]).values()
-    return {beta2: statistics}
+    return {beta2: parse_one(result[keys.STATISTICS])}
 
 
 def _normalised(by_beta2: ByBeta2) -> ByBeta2:
