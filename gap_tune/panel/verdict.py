@@ -93,10 +93,12 @@ def _sentences(scores: Scores, arm: str) -> list[str]:
 def _standing_sentence(scores: Scores, arm: str, measure: str) -> str:
     place = standing(scores, arm, measure)
     own = scores.cells[scores.cells["arm"] == arm][f"{measure}_outcome"]
+    wins, ties, losses = (int((own == outcome).sum()) for outcome in ("win", "tie", "loss"))
+    lost = "1 loss" if losses == 1 else f"{losses} losses"
     text = (
         f"{_WHERE[measure][:1].upper()}{_WHERE[measure][1:]}: {place.text} test loss against each "
-        f"setting's best fixed momentum, {place.kind}; {(own == 'win').sum()} wins, "
-        f"{(own == 'tie').sum()} ties, {(own == 'loss').sum()} losses over "
+        f"setting's best fixed momentum, {place.kind}; {plural(wins, 'win')}, "
+        f"{plural(ties, 'tie')}, {lost} over "
         f"{plural(place.settings, 'setting')}."
     )
     single = best_single(scores, measure)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = sorted(path.name for path in EXAMPLES.iterdir())
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 # Their tests are elsewhere, since they kill, or ask for more than that it runs.
 ELSEWHERE = {"03_resume_after_a_kill.py", "10_figure_2_budgets.py"}
 MOMENTA = r"(?: [\d.]+)+"
