@@ -97,10 +97,11 @@ def arms_table(scores: Scores) -> pd.DataFrame:
     Returns:
         A table with the columns ``arm``; for each measure ``<measure>_ratio, _low, _high``
         (see ``Standing``), ``_worst`` (the largest ratio of a setting), ``_wins``, ``_ties``,
-        ``_losses``; ``steps`` (of all runs), ``overhead_ms`` (median over settings of the median
-        time of a step, less that of the fixed arms), ``slowdown`` (the same as a factor),
-        ``diverged``, ``failed``, ``at_edge`` (settings whose tuned learning rate is the smallest or
-        largest tried).
+        ``_losses``; ``steps`` (of all runs), ``overhead_s`` (what they took longer than at the
+        fixed arms' time of a step), ``overhead_ms`` (median over settings of the median time of a
+        step, less that of the fixed arms), ``slowdown`` (the same as a factor), ``diverged``,
+        ``failed``, ``at_edge`` (settings whose tuned learning rate is the smallest or largest
+        tried).
     """
     return pd.DataFrame([_arm_row(scores, arm) for arm in scores.arms])
 
@@ -122,16 +123,18 @@ def _arm_row(scores: Scores, arm: str) -> dict[str, Any]:
         }
         row |= {f"{measure}_{name}": value for name, value in values.items()}
     counts = {name: int(own[name].sum()) for name in ("steps", "diverged", "failed", "at_edge")}
-    return {**row, **_overhead(scores, own["ms_per_step"]), **counts}
+    return {**row, **_overhead(scores, own), **counts}
 
 
-def _overhead(scores: Scores, own: pd.Series) -> dict[str, float]:
-    """Return what a step costs more than the fixed arms' of the same setting."""
+def _overhead(scores: Scores, own: pd.DataFrame) -> dict[str, float]:
+    """Return what steps cost more than the fixed arms' of the same setting."""
     fixed = scores.cells[scores.cells["arm"].map(is_fixed)]
     plain = fixed.groupby("setting")["ms_per_step"].median().reindex(own.index)
+    extra = own["ms_per_step"] - plain
     return {
-        "overhead_ms": float((own - plain).median()),
-        "slowdown": float((own / plain).median()),
+        "overhead_s": float((extra * own["steps"]).sum() / 1e3),
+        "overhead_ms": float(extra.median()),
+        "slowdown": float((own["ms_per_step"] / plain).median()),
     }
 
 

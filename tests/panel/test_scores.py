@@ -135,6 +135,7 @@ def test_arms_are_summed_up(scores: Scores) -> None:
     assert set(table["steps"]) == {3 * 3 * 4 * 100}
     # Made-up steps take 2 ms, and 3 ms where something decides.
     assert table.loc["gap", "overhead_ms"] == pytest.approx(1.0)
+    assert table.loc["gap", "overhead_s"] == pytest.approx(3 * 3 * 4 * 100 * 1e-3)
     assert table.loc["fixed:0.9", "slowdown"] == pytest.approx(1.0)
 
 
