@@ -132,7 +132,7 @@ def _overhead(scores: Scores, own: pd.DataFrame) -> dict[str, float]:
     plain = fixed.groupby("setting")["ms_per_step"].median().reindex(own.index)
     extra = own["ms_per_step"] - plain
     return {
-        "overhead_s": float((extra * own["steps"]).sum() / 1e3),
+        "overhead_s": float((extra * own["steps"]).sum(min_count=1) / 1e3),
         "overhead_ms": float(extra.median()),
         "slowdown": float((own["ms_per_step"] / plain).median()),
     }

@@ -126,6 +126,11 @@ def _ratio(scores: Scores, setting: str, arm: str) -> float:
     return float(cells.loc[(setting, arm), "tuned_ratio"])
 
 
+def test_without_a_fixed_arm_no_overhead_is_made_up() -> None:
+    table = arms_table(score(rows(("a",), ("gap", "switch"), random_loss), note("a")))
+    assert table[["overhead_s", "overhead_ms", "slowdown"]].isna().all(axis=None)
+
+
 def test_arms_are_summed_up(scores: Scores) -> None:
     table = arms_table(scores).set_index("arm")
     assert list(table.index) == list(ARMS)

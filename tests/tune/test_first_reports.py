@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +76,31 @@ def test_a_copy_made_from_the_state_adds_up_to_the_last_digit_alike(count: int) 
     for point in ({"lr": 0.2}, {"lr": 0.9}):
         assert resumed.near(point) == reports.near(point)
     assert resumed.state() == reports.state()
+
+
+def test_bug_reports_of_no_weight_must_not_stop_later_ones_from_being_kept() -> None:
+    # Nothing real weighs nothing after five steps; what a trial reports may be anything.
+    weightless = replace(leaning(0.9, candidates=CANDIDATES[0]), weight=0.0)
+    usual = leaning(0.9, candidates=CANDIDATES[1])
+    reports = FirstReports()
+    for number in range(KEPT + 10):
+        reports.expect(str(number), {})
+        reports.take(str(number), report(weightless if number < 2 else usual))
+    assert reports.near({})[2] == KEPT
+
+
+def test_bug_sums_of_other_lengths_under_one_beta2_must_not_disturb_those_kept() -> None:
+    reports = FirstReports()
+    alike = leaning(0.9, whitening=2.0)
+    shorter = replace(alike, autocorrelation=alike.autocorrelation[:1])
+    for number, second in enumerate((alike, shorter, alike)):
+        by_beta2 = {"0.9": alike.to_dict(), "0.99": second.to_dict()}
+        reports.expect(str(number), {}, 0.9)
+        text = {"gap/statistics_by_beta2": json.dumps(by_beta2)}
+        reports.take(str(number), report(alike, **text))
+    resumed = FirstReports()
+    resumed.load_state(copy.deepcopy(reports.state()))
+    assert reports.near({})[2] == resumed.near({})[2] == 2
 
 
 def test_a_kind_whose_last_report_has_left_is_forgotten() -> None:

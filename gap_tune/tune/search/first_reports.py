@@ -16,8 +16,8 @@ from gap_tune.tune import keys
 from gap_tune.tune.search.closeness import Point, closeness
 from gap_tune.tune.statistics_json import ByBeta2, parse, parse_one
 
-# Candidates, lags, whether whitened, values of beta2.
-Kind = tuple[tuple[float, ...], int, bool, tuple[float | None, ...]]
+# Candidates, whether whitened, values of beta2 with the number of sums that each holds.
+Kind = tuple[tuple[float, ...], bool, tuple[tuple[float | None, int], ...]]
 # First reports that are kept: the latest, which a searcher that converges has put closest.
 KEPT = 256
 # Trials whose first report is awaited; more than any cluster runs at once.
@@ -41,8 +41,8 @@ class FirstReport:
     def kind(self) -> Kind:
         """What reports must have in common to be added; the weight does not depend on beta2."""
         one = next(iter(self.by_beta2.values()))
-        lags, whitened = len(one.autocorrelation), one.whitening is not None
-        return one.candidates, lags, whitened, tuple(self.by_beta2)
+        sums = tuple((beta2, len(s.autocorrelation)) for beta2, s in self.by_beta2.items())
+        return one.candidates, one.whitening is not None, sums
 
 
 class _Block:
@@ -52,22 +52,25 @@ class _Block:
     """
 
     def __init__(self, report: FirstReport) -> None:
+        self._slots: set[int] = set()
         self._weights = np.zeros(KEPT)
         self._rows = {beta2: np.zeros((KEPT, _row(s).size)) for beta2, s in report.by_beta2.items()}
 
     def put(self, slot: int, report: FirstReport) -> None:
         """Put a report into a row."""
         self._latest = report.by_beta2
+        self._slots.add(slot)
         self._weights[slot] = next(iter(report.by_beta2.values())).weight
         for beta2, statistics in report.by_beta2.items():
             self._rows[beta2][slot] = _row(statistics)
 
     def clear(self, slot: int) -> bool:
         """Clear a row; return whether any is left."""
+        self._slots.discard(slot)
         self._weights[slot] = 0.0
         for rows in self._rows.values():
             rows[slot] = 0.0
-        return bool(self._weights.any())
+        return bool(self._slots)
 
     def weight(self, shares: NDArray[np.float64]) -> float:
         """Return the observed steps of all reports, each times its share."""
@@ -78,7 +81,7 @@ class _Block:
         return {beta2: _added(self._latest[beta2], shares @ r) for beta2, r in self._rows.items()}
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._weights))
+        return len(self._slots)
 
 
 class FirstReports:

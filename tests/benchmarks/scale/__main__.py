@@ -90,7 +90,7 @@ def tiny(seconds: float) -> list[Row]:
         )
         for side, what, bar in (
             ("drawn", "momentum drawn", 1.05),
-            ("given", "none", None),
+            ("given", "nothing searched", None),
         )
     ]
 
