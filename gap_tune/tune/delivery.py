@@ -1,7 +1,7 @@
 """Delivery of directives from the scheduler to a running trial, and what else Ray keeps private.
 
-With ``watching`` the only module that touches Ray's unstable surface. They rely on these facts of
-Ray Tune, which ``tests/contracts/test_delivery.py`` checks against the installed version:
+With ``watching`` and ``fifo`` the only module that touches Ray's unstable surface. They rely on
+these facts of Ray Tune, which ``tests/contracts`` checks against the installed version:
 
 1. ``trial.temporary_state.ray_actor`` is the running trial's actor handle, None otherwise;
 2. that actor has ``execute(fn)``, which calls ``fn(trainable)`` in the trial's process;
@@ -25,7 +25,9 @@ Ray Tune, which ``tests/contracts/test_delivery.py`` checks against the installe
     it is what loggers write and ``trial.last_result`` keeps;
 13. that is ``trial.run_metadata.last_result``, which holds no more than ``trial_id`` before;
 14. what a trial starts from is its checkpoint manager's ``_latest_checkpoint_result``, looked at
-    after ``on_trial_start``; where it is None the trial starts anew.
+    after ``on_trial_start``; where it is None the trial starts anew;
+15. every trial that waits to run is among the ``get_live_trials()`` of the controller that a
+    scheduler is handed, and ended ones are not.
 """
 
 from __future__ import annotations

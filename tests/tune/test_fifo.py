@@ -67,3 +67,13 @@ def test_it_does_not_look_at_trials_that_have_ended() -> None:
     for trial in controller.trials:
         scheduler.on_trial_add(controller, trial)
     assert scheduler.choose_trial_to_run(controller) is controller.trials[1]
+
+
+def test_a_controller_that_does_not_tell_live_trials_is_asked_for_all() -> None:
+    class Plain:
+        def get_trials(self) -> list[Stub]:
+            return [Stub("a", Trial.TERMINATED), pending]
+
+    pending, scheduler = Stub("b"), LiveFIFO()
+    scheduler.on_trial_add(None, pending)
+    assert scheduler.choose_trial_to_run(Plain()) is pending
