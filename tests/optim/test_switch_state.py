@@ -14,6 +14,7 @@ import torch
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.optim.switch import SwitchAdam, SwitchAdamW, SwitchSGD
 from gap_tune.optim.switch.base import SwitchOptimizer
+from tests.optim.switching import equal, kinds, tensors
 
 torch.set_num_threads(1)
 
@@ -27,13 +28,6 @@ MAKERS: dict[str, Maker] = {
     "adamw each": lambda p: SwitchAdamW(p, lr=0.1, per_parameter=True, smoothing=0.5),
 }
 makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
-kinds = pytest.mark.parametrize("kind", [SwitchSGD, SwitchAdam, SwitchAdamW])
-
-
-def tensors(dtype: torch.dtype = torch.float32) -> list[torch.nn.Parameter]:
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((3, 4), (), (5,))
-    return [torch.nn.Parameter(torch.randn(s, generator=generator).to(dtype)) for s in shapes]
 
 
 def run(optimizer: torch.optim.Optimizer, steps: range) -> None:
@@ -46,10 +40,6 @@ def run(optimizer: torch.optim.Optimizer, steps: range) -> None:
             if number == step % 4:
                 parameter.grad = None
         optimizer.step()
-
-
-def equal(first: list[torch.nn.Parameter], second: list[torch.nn.Parameter]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @makers
