@@ -138,7 +138,7 @@ class TestLanguage:
             (b'{"query": "a", "response": "b"}\nno json\n', "got line 2 of"),
             (b'{"query": "a", "response": 3}\n', "in line 1"),
             (b"[1]", "got int in entry 1"),
-            (gzip.compress(b"x"), "JSONL in UTF-8"),
+            (gzip.compress(b"x", mtime=0), "JSONL in UTF-8"),
             (b'{"query": "a", "response": "b"}\n', "for train, validation and test"),
         ],
     )

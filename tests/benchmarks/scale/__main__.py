@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 Row = tuple[str, float, float | None, str]
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: seconds per number of concurrent trials, rounds of whole studies."""
+
+    seconds: float
+    rounds: int
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", default="reports,8,32,64,tiny,memory", help="which, by commas")
-    parser.add_argument("--seconds", type=float, default=30.0, help="per number of trials")
+    parser.add_argument("--seconds", type=float, default=60.0, help="per number of trials")
+    parser.add_argument("--rounds", type=int, default=6, help="of each side of the tiny row")
     parser.add_argument("--out", type=Path, default=Path("bench_results"))
     arguments = parser.parse_args()
+    effort = Effort(arguments.seconds, arguments.rounds)
     rows: list[Row] = []
     for name in arguments.rows.split(","):
-        measured = MEASURES[name](arguments.seconds)
+        measured = MEASURES[name](effort)
         rows += measured
         for row in measured:
             show(row)
@@ -33,8 +45,8 @@ def main() -> None:
     print(f"\n{path}")
 
 
-def reports(seconds: float) -> list[Row]:
-    found = measure({"kind": "reporting", "trials": 1, "seconds": seconds, "light": False})
+def reports(effort: Effort) -> list[Row]:
+    found = measure({"kind": "reporting", "trials": 1, "seconds": effort.seconds, "light": False})
     return [
         (
             "report to new momentum, 1 trial, + ms",
@@ -51,20 +63,13 @@ def reports(seconds: float) -> list[Row]:
     ]
 
 
-def concurrent(trials: int, *, light: bool = False) -> Callable[[float], list[Row]]:
-    def rows(seconds: float) -> list[Row]:
-        task = {"kind": "reporting", "trials": trials, "seconds": seconds, "light": light}
+def concurrent(trials: int, *, light: bool = False) -> Callable[[Effort], list[Row]]:
+    def rows(effort: Effort) -> list[Row]:
+        task = {"kind": "reporting", "trials": trials, "seconds": effort.seconds, "light": light}
         found = measure(task)
-        note = (
-            f"{found['changes']} changes by {found['decisions']} decisions, {found['turns']} turns"
-        )
+        note = f"{found['changes']} changes by {found['decisions']} decisions"
         return [
-            (
-                f"results per second over {what}, {trials} trials",
-                found["ours"] / found[way],
-                bar,
-                f"{found['ours']:.0f} over {found[way]:.0f}, medians; {note}",
-            )
+            ratio_row(f"results per second over {what}, {trials} trials", found, way, bar, note)
             for way, what, bar in (
                 ("fifo", "plain FIFO", 0.90),
                 ("bare", "bare reports", None),
@@ -74,20 +79,16 @@ def concurrent(trials: int, *, light: bool = False) -> Callable[[float], list[Ro
     return rows
 
 
-def tiny(seconds: float) -> list[Row]:
-    # In turns, so that a machine that slows down slows all.
+def tiny(effort: Effort) -> list[Row]:
     task = {"kind": "many", "trials": 1000, "reports": 3}
-    found: dict[str, list[float]] = {"drawn": [], "ours": [], "given": []}
-    for side in (*found, *reversed(found), *found):
-        found[side].append(measure({**task, "side": side})["seconds"])
-    medians = {side: statistics.median(each) for side, each in found.items()}
+    sides = ["ours", "drawn", "given"]
+    found: dict[str, list[float]] = {side: [] for side in sides}
+    for i in range(effort.rounds):
+        # In turns, each as often first as last, so that a machine that slows down slows all.
+        for side in sides[i % 3 :] + sides[: i % 3]:
+            found[side].append(measure({**task, "side": side})["seconds"])
     return [
-        (
-            f"1,000 tiny trials over BasicVariant, {what}",
-            medians["ours"] / medians[side],
-            bar,
-            f"{medians['ours']:.1f} s over {medians[side]:.1f} s, medians of {len(found[side])}",
-        )
+        ratio_row(f"1,000 tiny trials over BasicVariant, {what}", found, side, bar)
         for side, what, bar in (
             ("drawn", "momentum drawn", 1.05),
             ("given", "nothing searched", None),
@@ -95,7 +96,19 @@ def tiny(seconds: float) -> list[Row]:
     ]
 
 
-def memory(seconds: float) -> list[Row]:
+def ratio_row(
+    what: str, found: Mapping[str, Sequence[float]], other: str, bar: float | None, note: str = ""
+) -> Row:
+    """Return a row of a ratio of medians, and beside it the mean ratio of neighbours in time."""
+    ours, others = found["ours"], found[other]
+    logs = [math.log(mine / theirs) for mine, theirs in zip(ours, others, strict=True)]
+    error = statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.nan
+    a, b = statistics.median(ours), statistics.median(others)
+    by_pairs = f"{math.exp(statistics.fmean(logs)):.3f} +- {error:.3f} by {len(logs)} pairs"
+    return what, a / b, bar, "; ".join(filter(None, [f"{a:.3g} over {b:.3g}", by_pairs, note]))
+
+
+def memory(effort: Effort) -> list[Row]:
     task = {"kind": "many", "trials": 100, "reports": 100}
     found = {
         side: statistics.median(measure({**task, "side": side})["rss_mib"] for _ in range(2))
@@ -105,7 +118,7 @@ def memory(seconds: float) -> list[Row]:
     return [("driver memory, 10,000 results", found["ours"] / found["drawn"], 1.05, note)]
 
 
-MEASURES: dict[str, Callable[[float], list[Row]]] = {
+MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
     "reports": reports,
     "8": concurrent(8),
     "32": concurrent(32),

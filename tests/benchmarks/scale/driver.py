@@ -65,21 +65,25 @@ def reporting(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def by_way(turns: Turns, trials: list[dict[str, list[float]]]) -> dict[str, float]:
-    """Return results per second and milliseconds per report of each way: medians over turns.
+def by_way(turns: Turns, trials: list[dict[str, list[float]]]) -> dict[str, Any]:
+    """Return each way's results per second, round by round, and its median milliseconds a report.
 
-    Medians, because Ray saves the study's state in some turns and not in others.
+    The other ways were in turn in the same round, a few seconds earlier or later.
     """
     # Not all trials were there in all of the first turn and of the last.
     first = max(min(map(int, trial)) for trial in trials) + 1
     last = min(max(map(int, trial)) for trial in trials) - 1
-    found: dict[str, float] = {}
+    rounds = range(-(-first // len(WAYS)), (last + 1) // len(WAYS))
+    phases: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+    for each in rounds:
+        for phase in range(each * len(WAYS), (each + 1) * len(WAYS)):
+            phases[turns.way(phase)].append(
+                [s for trial in trials for s in trial.get(str(phase), ())]
+            )
+    found: dict[str, Any] = {}
     for way in WAYS:
-        phases = [p for p in range(first, last + 1) if turns.way(p) == way]
-        spent = [[s for trial in trials for s in trial.get(str(p), ())] for p in phases]
-        found[way] = statistics.median(len(seconds) / turns.counted_s for seconds in spent)
-        found[f"{way}_ms"] = 1e3 * statistics.median(s for seconds in spent for s in seconds)
-        found["turns"] = len(phases)
+        found[way] = [len(seconds) / turns.counted_s for seconds in phases[way]]
+        found[f"{way}_ms"] = 1e3 * statistics.median(s for each in phases[way] for s in each)
     return found
 
 
