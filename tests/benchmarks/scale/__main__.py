@@ -27,7 +27,7 @@ class Effort:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", default="reports,8,32,64,tiny,memory", help="which, by commas")
-    parser.add_argument("--seconds", type=float, default=60.0, help="per number of trials")
+    parser.add_argument("--seconds", type=float, default=120.0, help="per number of trials")
     parser.add_argument("--rounds", type=int, default=6, help="of each side of the tiny row")
     parser.add_argument("--out", type=Path, default=Path("bench_results"))
     arguments = parser.parse_args()
