@@ -144,7 +144,7 @@ def show(row: Row) -> None:
     if bar is not None:
         met = measured >= bar if "results per second" in what else measured <= bar
         verdict = f"bar {bar:.2f}" + ("" if met else "  missed")
-    print(f"{what:<50}{measured:8.3f}  {verdict}  ({note})", flush=True)
+    print(f"{what:<52}{measured:8.3f}  {verdict}\n    {note}", flush=True)
 
 
 if __name__ == "__main__":

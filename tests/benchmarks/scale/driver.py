@@ -74,6 +74,8 @@ def by_way(turns: Turns, trials: list[dict[str, list[float]]]) -> dict[str, Any]
     first = max(min(map(int, trial)) for trial in trials) + 1
     last = min(max(map(int, trial)) for trial in trials) - 1
     rounds = range(-(-first // len(WAYS)), (last + 1) // len(WAYS))
+    if not rounds:
+        sys.exit(f"seconds must be enough for rounds of {len(WAYS)} turns of {turns.phase_s:g} s")
     phases: dict[str, list[list[float]]] = {way: [] for way in WAYS}
     for each in rounds:
         for phase in range(each * len(WAYS), (each + 1) * len(WAYS)):
