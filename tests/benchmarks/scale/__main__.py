@@ -131,7 +131,9 @@ MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.scale.driver", json.dumps(task)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{task} could not be measured; why is said above.")
     # Ray's own warnings may come after it.
     answer = next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{"))
     found: dict[str, Any] = json.loads(answer)
