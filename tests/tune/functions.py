@@ -32,6 +32,8 @@ class Raises(MomentumRule):
 
 def quadratic(config: dict[str, Any]) -> None:
     """Descend a noisy quadratic; report what each step used, and die or go wrong on request."""
+    if config.get("fails"):
+        raise ValueError("a bug in a user's function")
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(config.get("seed", 0))
     weight = torch.nn.Parameter(torch.randn(50, generator=generator))

@@ -17,7 +17,6 @@ from gap_tune.tune.instruments import TRIAL_GAUGES, Latest
 from gap_tune.tune.metrics import RayMetrics
 from gap_tune.tune.regret import Regrets
 from tests.tune.conftest import Run
-from tests.tune.functions import quadratic
 
 # tests/dashboards reads what Ray's own instruments export, which takes too long here.
 
@@ -58,12 +57,6 @@ def recorded(**options: Any) -> tuple[RayMetrics, Recorders]:
     return metrics, recorders
 
 
-def flaky(config: dict[str, Any]) -> None:
-    if config.get("fails"):
-        raise ValueError("a bug in a user's function")
-    quadratic(config)
-
-
 @pytest.mark.slow
 def test_a_real_studys_decisions_faults_and_gauges(run: Run, tmp_path: Path) -> None:
     metrics, recorders = recorded()
@@ -74,7 +67,7 @@ def test_a_real_studys_decisions_faults_and_gauges(run: Run, tmp_path: Path) -> 
         {"arm": "fixed:0.9", "momentum": 0.9, "seed": 1},
         {"arm": "gap", "seed": 2, "fails": True},
     ]
-    results = run(plan, function=flaky, callbacks=[metrics], max_failures=1)
+    results = run(plan, callbacks=[metrics], max_failures=1)
     lines = [line for line in read_decisions(Path(results.experiment_path)) if line.reason]
     assert recorders.decisions.total("arm") == {"gap": len(lines)}
     assert recorders.decisions.total("reason") == Counter(line.reason for line in lines)

@@ -21,7 +21,6 @@ from gap_tune.tune.progress import Progress
 from gap_tune.tune.progress.pace import Pace
 from tests.tune.conftest import Run
 from tests.tune.drawing import HOSTILE, drawn, terminal, trial, written
-from tests.tune.functions import quadratic
 
 
 def in_terminal(environment: dict[str, str], **options: Any) -> str:
@@ -89,12 +88,6 @@ def test_names_cannot_steer_the_terminal() -> None:
     assert written(console).count("\n") == 1
 
 
-def fails(config: dict[str, Any]) -> None:
-    if config.get("fails"):
-        raise ValueError("a bug in a user's function")
-    quadratic(config)
-
-
 @pytest.mark.slow
 def test_a_real_study_as_lines_of_json(run: Run, tmp_path: Path) -> None:
     plan: list[dict[str, Any]] = [
@@ -107,7 +100,7 @@ def test_a_real_study_as_lines_of_json(run: Run, tmp_path: Path) -> None:
         console = Console(file=log)
         keys = {"metric": "loss", "loss": "loss", "epoch": "training_iteration"}
         progress = Progress(len(plan), style="json", console=console, **keys)
-        run(plan, function=fails, callbacks=[progress])
+        run(plan, callbacks=[progress])
     events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert Counter(e["event"] for e in events) == {
         "started": 4,

@@ -13,6 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from gap_tune.report.paired import PairedDifference
+
 Row = tuple[str, float, float | None, str]
 
 
@@ -84,8 +89,9 @@ def tiny(effort: Effort) -> list[Row]:
     sides = ["ours", "drawn", "given"]
     found: dict[str, list[float]] = {side: [] for side in sides}
     for i in range(effort.rounds):
-        # In turns, each as often first as last, so that a machine that slows down slows all.
-        for side in sides[i % 3 :] + sides[: i % 3]:
+        # In rotated turns, so that a machine that slows down slows all.
+        turn = i % len(sides)
+        for side in sides[turn:] + sides[:turn]:
             found[side].append(measure({**task, "side": side})["seconds"])
     return [
         ratio_row(f"1,000 tiny trials over BasicVariant, {what}", found, side, bar)
@@ -101,10 +107,12 @@ def ratio_row(
 ) -> Row:
     """Return a row of a ratio of medians, and beside it the mean ratio of neighbours in time."""
     ours, others = found["ours"], found[other]
-    logs = [math.log(mine / theirs) for mine, theirs in zip(ours, others, strict=True)]
-    error = statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.nan
+    mine, theirs = (pd.Series(np.log(each)) for each in (ours, others))
+    difference = PairedDifference.between(mine, theirs, "min")
     a, b = statistics.median(ours), statistics.median(others)
-    by_pairs = f"{math.exp(statistics.fmean(logs)):.3f} +- {error:.3f} by {len(logs)} pairs"
+    by_pairs = (
+        f"{math.exp(difference.mean):.3f} +- {difference.standard_error:.3f} by {len(ours)} pairs"
+    )
     return what, a / b, bar, "; ".join(filter(None, [f"{a:.3g} over {b:.3g}", by_pairs, note]))
 
 

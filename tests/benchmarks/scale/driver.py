@@ -73,15 +73,14 @@ def by_way(turns: Turns, trials: list[dict[str, list[float]]]) -> dict[str, Any]
     # Not all trials were there in all of the first turn and of the last.
     first = max(min(map(int, trial)) for trial in trials) + 1
     last = min(max(map(int, trial)) for trial in trials) - 1
-    rounds = range(-(-first // len(WAYS)), (last + 1) // len(WAYS))
-    if not rounds:
+    # Whole rounds only.
+    counted = range(-(-first // len(WAYS)) * len(WAYS), (last + 1) // len(WAYS) * len(WAYS))
+    if not counted:
         sys.exit(f"seconds must be enough for rounds of {len(WAYS)} turns of {turns.phase_s:g} s")
     phases: dict[str, list[list[float]]] = {way: [] for way in WAYS}
-    for each in rounds:
-        for phase in range(each * len(WAYS), (each + 1) * len(WAYS)):
-            phases[turns.way(phase)].append(
-                [s for trial in trials for s in trial.get(str(phase), ())]
-            )
+    for phase in counted:
+        spent = [s for trial in trials for s in trial.get(str(phase), ())]
+        phases[turns.way(phase)].append(spent)
     found: dict[str, Any] = {}
     for way in WAYS:
         found[way] = [len(seconds) / turns.counted_s for seconds in phases[way]]
