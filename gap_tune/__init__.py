@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gap_tune.control import apply_momentum
 from gap_tune.gradients import DEFAULT_CANDIDATES, AlignmentStatistics, GradientMonitor
 from gap_tune.rules import (
     AlignmentRule,
@@ -18,7 +19,6 @@ from gap_tune.rules import (
     MomentumSchedule,
     Reason,
 )
-from gap_tune.rules.control import apply_momentum
 
 if TYPE_CHECKING:
     from gap_tune.study import Study as Study

@@ -1,4 +1,4 @@
-"""The layout: gradients -> rules (using theory) -> {optim, tune} -> study -> report -> panel."""
+"""The layout: gradients -> rules (using theory) -> control -> {optim, tune} -> study -> report -> panel."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ ALLOWED = {
     "dashboards": set(),
     "theory": set(),
     "rules": {"gradients", "theory"},
-    "optim": {"gradients", "theory", "rules"},
-    "tune": {"gradients", "theory", "rules"},
-    "workloads": {"gradients", "theory", "rules", "optim", "tune"},
-    "study": {"gradients", "theory", "rules", "optim", "tune", "workloads"},
-    "report": {"gradients", "theory", "rules", "optim", "tune", "workloads", "study"},
+    "control": {"gradients", "theory"},
+    "optim": {"gradients", "theory", "rules", "control"},
+    "tune": {"gradients", "theory", "rules", "control"},
+    "workloads": {"gradients", "theory", "rules", "control", "optim", "tune"},
+    "study": {"gradients", "theory", "rules", "control", "optim", "tune", "workloads"},
+    "report": {"gradients", "theory", "rules", "control", "optim", "tune", "workloads", "study"},
     "panel": {
         "gradients",
         "theory",
         "rules",
+        "control",
         "optim",
         "tune",
         "workloads",
@@ -33,7 +35,7 @@ ALLOWED = {
         "report",
     },
 }
-WITHOUT_RAY = {"gradients", "theory", "rules", "optim"}
+WITHOUT_RAY = {"gradients", "theory", "rules", "control", "optim"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
+from gap_tune.control import MomentumControl, apply_beta2
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError, check_count
 from gap_tune.gradients.monitor import amp_state, has_closure
 from gap_tune.gradients.observer import GradientObserver
 from gap_tune.gradients.statistics import AlignmentStatistics
+from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.rules import AlignmentRule, Decision, FixedMomentum, MomentumRule
-from gap_tune.rules.control import MomentumControl, apply_beta2, group_momentum
 
 Rules = MomentumRule | Sequence[MomentumRule] | None
 _KEY = "gap_tune"
@@ -62,8 +63,13 @@ class SelfTuning(torch.optim.Optimizer):
 
     @property
     def momentum(self) -> float:
-        """The momentum (beta1) in use; the first group's, where groups differ."""
+        """The momentum (beta1) of the next step; the first group's, where groups differ."""
         return self._control.momentum
+
+    @property
+    def trained_momentum(self) -> float:
+        """The momentum of the last step, whatever has been written into the groups since."""
+        return self._control.trained_momentum
 
     @property
     def decision(self) -> Decision | None:
@@ -93,18 +99,16 @@ class SelfTuning(torch.optim.Optimizer):
                 "make the optimizer with all groups, or with one rule."
             )
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        group["reference_momentum"] = group_momentum(group)
         self._observe_groups()
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the tuning's own state under the key "gap_tune"."""
-        # A step that raised has left the learning rate of that step behind.
-        self._control.after_step()
+        # First: it takes out of the groups what a step that raised has left behind.
+        control = self._control.state_dict()
         own = {
             "version": _VERSION,
             "steps": self._steps,
-            "control": self._control.state_dict(),
+            "control": control,
             "observers": [observer.state_dict() for observer in self._observers],
         }
         return {**super().state_dict(), _KEY: own}
@@ -122,10 +126,7 @@ class SelfTuning(torch.optim.Optimizer):
         own = state_dict.get(_KEY)
         if own is not None:
             self._check_own(own)
-        references = [group["reference_momentum"] for group in self.param_groups]
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _KEY})
-        for group, reference in zip(self.param_groups, references, strict=True):
-            group.setdefault("reference_momentum", reference)
         if own is None:
             self._control.load_state_dict({})
             self._observe_groups()
@@ -158,10 +159,8 @@ class SelfTuning(torch.optim.Optimizer):
             self._hook()
 
     def _hook(self) -> None:
-        # Not compiled: a decision is Python's business, and the step around it compiles all the
-        # same. Not a decorator, which would import torch's compiler with this module.
-        self.register_step_pre_hook(torch.compiler.disable(_before_step))
-        self.register_step_post_hook(torch.compiler.disable(_after_step))
+        hook_step(self, before=_before_step, after=_after_step)
+        self.register_load_state_dict_post_hook(_after_load)
 
     def _tune(self, **amp: Any) -> None:
         if all(isinstance(rule, FixedMomentum) for rule in self._rules):
@@ -176,7 +175,7 @@ class SelfTuning(torch.optim.Optimizer):
     def _decide(self, i: int) -> None:
         """Let rule i decide; with several beta2, take the pair with the largest gain (Cor. 6)."""
         observer, rule = self._observers[i], self._rules[i]
-        present = group_momentum(self.param_groups[i])
+        present = self._control.momentum_of(i)
         decisions = [rule.decide(s, present) for s in observer.statistics_by_beta2()]
         best = self._present_beta2(i)
         if len(decisions) > 1 and decisions[best].gains:
@@ -225,3 +224,7 @@ def _after_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     optimizer._control.after_step()
     if has_closure(args, kwargs):
         optimizer._tune()
+
+
+def _after_load(optimizer: Any) -> None:
+    optimizer._control.after_load()

@@ -16,7 +16,7 @@ from gap_tune.errors import NonFiniteMetricError
 from gap_tune.gradients import GradientMonitor
 from gap_tune.panel import arms
 from gap_tune.panel.settings import Setting
-from gap_tune.rules.control import group_momentum, has_momentum
+from gap_tune.control import group_momentum, has_momentum
 from gap_tune.tune import GapScheduler, TrialSession, attach, keys
 from gap_tune.tune.delivery import Directive
 from gap_tune.workloads.loop import fit
@@ -112,9 +112,9 @@ class PanelTrial:
                 f"{arms.METRIC} must be finite, but got {metrics[arms.METRIC]} "
                 f"after {self.steps} steps."
             )
-        self.momenta.append(self._momentum())
-        if self.session is not None:
-            self._decide(self.session.result(metrics))
+        result = {} if self.session is None else self.session.result(metrics)
+        self.momenta.append(self._momentum(result))
+        self._decide(result)
         self.last = metrics
         trained = (self.steps - self._reported) * self.batch_size / metrics["samples_per_s"]
         self._reported = self.steps
@@ -132,7 +132,9 @@ class PanelTrial:
         if decision.changed:
             self.session.receive(Directive(result[keys.SEQ] + 1, decision))
 
-    def _momentum(self) -> float | None:
+    def _momentum(self, result: Mapping[str, Any]) -> float | None:
+        if keys.MOMENTUM in result:
+            return round(result[keys.MOMENTUM], _DIGITS)
         if has_momentum(self.optimizer):
             return round(group_momentum(self.optimizer.param_groups[0]), _DIGITS)
         # A switch's one choice for all parameters; others have no one momentum.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Results. Ray flattens nested results with "/", so these read the same nested or flat.
+# What trained until this report, whoever has written another into the optimizer since.
 MOMENTUM = "gap/momentum"
 GAIN = "gap/gain"
 POWER = "gap/power"

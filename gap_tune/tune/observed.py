@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from gap_tune.control import MomentumControl, group_momentum, has_momentum
 from gap_tune.errors import UnsupportedError, check_count
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.monitor import has_closure
+from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.rules import Decision, MomentumRule, Reason
-from gap_tune.rules.control import MomentumControl, group_momentum, has_momentum
 from gap_tune.theory.families import family_of
 from gap_tune.tune import keys
 from gap_tune.tune.tuning import Tuning
@@ -35,6 +36,18 @@ class Observed(Tuning):
         if betas2:
             monitor_options["whitening"] = tuple(sorted({*betas2, self._present(betas2)}))
         self.monitor: GradientMonitor = GradientMonitor(optimizer, **monitor_options)
+        self._trained: float | None = None
+        self._hooks = hook_step(optimizer, before=self._before_step, after=self._after_step)
+        self._hooks.append(optimizer.register_load_state_dict_post_hook(self._after_load))
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Do nothing: nobody decides."""
+
+    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._trained = self.momentum
+
+    def _after_load(self, optimizer: Any) -> None:
+        self._trained = None
 
     def _present(self, betas2: tuple[float, ...]) -> float:
         """Return the optimizer's beta2; the equal one of ``betas2``, where groups hold float32."""
@@ -53,6 +66,11 @@ class Observed(Tuning):
         if not has_momentum(self.optimizer):
             return None
         return group_momentum(self.optimizer.param_groups[0])
+
+    @property
+    def trained_momentum(self) -> float | None:
+        """The momentum of the first group's last step."""
+        return self.momentum if self._trained is None else self._trained
 
     def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
         """Return the monitor's statistics."""
@@ -93,20 +111,29 @@ class Controlled(Observed):
         **options: Any,
     ) -> None:
         _check_family(optimizer)
-        super().__init__(optimizer, **options)
         self._control = MomentumControl(
             optimizer, couple_lr=couple_lr, reference_momentum=reference_momentum
         )
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
+        super().__init__(optimizer, **options)
+
+    @property
+    def momentum(self) -> float | None:
+        """The first group's momentum."""
+        return self._control.momentum
+
+    @property
+    def trained_momentum(self) -> float | None:
+        """The momentum of the first group's last step."""
+        return self._control.trained_momentum
 
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._control.before_step()
 
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._control.after_step()
+
+    def _after_load(self, optimizer: Any) -> None:
+        self._control.after_load()
 
     def follow(self, decision: Decision) -> None:
         """Apply a decision of the scheduler."""
@@ -123,22 +150,16 @@ class Controlled(Observed):
 
     def settle(self) -> None:
         """Put back the learning rate that a step which raised has left behind."""
-        self._control.after_step()
+        self._control.settle()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return also the control's state and the momenta that learning rates belong to."""
-        references = [group["reference_momentum"] for group in self.optimizer.param_groups]
-        control = self._control.state_dict()
-        return {**super().state_dict(), "control": control, "references": references}
+        """Return also the control's state."""
+        return {**super().state_dict(), "control": self._control.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue also the control."""
         super().load_state_dict(state)
         self._control.load_state_dict(state["control"])
-        # A trainer may have loaded the optimizer before this was made, which took the momentum
-        # of that day for the reference.
-        for group, reference in zip(self.optimizer.param_groups, state["references"], strict=True):
-            group["reference_momentum"] = reference
 
 
 class Deciding(Controlled):
@@ -177,8 +198,7 @@ class Deciding(Controlled):
         if self._steps % self._update_every:
             return
         statistics, _ = self.statistics_by_beta2()
-        present = group_momentum(self.optimizer.param_groups[0])
-        if self._apply(self._rule.decide(statistics, present)):
+        if self._apply(self._rule.decide(statistics, self._control.momentum)):
             self.seq += 1
             self.changed_at = statistics.steps
 

@@ -202,9 +202,10 @@ class TrialSession:
     def _own_metrics(self) -> dict[str, Any]:
         statistics, by_beta2 = self._tuning.statistics_by_beta2()
         own: dict[str, Any] = {}
-        if self.momentum is not None:
-            gain = np.interp(self.momentum, statistics.candidates, statistics.gain())
-            own = {keys.MOMENTUM: self.momentum, keys.GAIN: float(gain)}
+        momentum = self._tuning.trained_momentum
+        if momentum is not None:
+            gain = np.interp(momentum, statistics.candidates, statistics.gain())
+            own = {keys.MOMENTUM: momentum, keys.GAIN: float(gain)}
         if by_beta2:
             own[keys.STATISTICS_BY_BETA2] = _json(
                 {str(beta2): each.to_dict() for beta2, each in by_beta2.items()}

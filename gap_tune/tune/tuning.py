@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
+from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.rules import Decision, Reason
 from gap_tune.tune import keys
 
@@ -39,6 +40,14 @@ class Tuning(ABC):
     @abstractmethod
     def momentum(self) -> float | None:
         """The momentum of the next step; None where the optimizer has none."""
+
+    @property
+    @abstractmethod
+    def trained_momentum(self) -> float | None:
+        """The momentum of the last step, whatever was written into the optimizer since.
+
+        Of the next step, where a decision has come since or none was taken yet.
+        """
 
     @abstractmethod
     def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
@@ -82,12 +91,17 @@ class SelfTuned(Tuning):
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(optimizer)
         self._seen: Decision | None = None
-        self._hooks = [optimizer.register_step_post_hook(self._after_step)]
+        self._hooks = hook_step(optimizer, after=self._after_step)
 
     @property
     def momentum(self) -> float | None:
         """The optimizer's momentum."""
         return float(self.optimizer.momentum)
+
+    @property
+    def trained_momentum(self) -> float | None:
+        """The momentum of the optimizer's last step."""
+        return float(getattr(self.optimizer, "trained_momentum", self.optimizer.momentum))
 
     def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
         """Return the optimizer's statistics; which beta2 it compares is its own business."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gap_tune.rules.control import apply_momentum, group_momentum, has_momentum
+from gap_tune.control import apply_momentum, group_momentum, has_momentum
 from gap_tune.tune import keys
 
 

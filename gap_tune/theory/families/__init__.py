@@ -10,15 +10,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gap_tune.theory.families.base import Family, Hyperparameter, Implementation
+from gap_tune.errors import InvalidValueError
+from gap_tune.theory.families.adaptive import ADAPTIVE
+from gap_tune.theory.families.base import Family, Hyperparameter, Implementation, Update
 from gap_tune.theory.families.dynamic import DYNAMIC
 from gap_tune.theory.families.memoryless import MEMORYLESS
 
-__all__ = ["FAMILIES", "Family", "Hyperparameter", "Implementation", "family_of"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Hyperparameter",
+    "Implementation",
+    "Update",
+    "family_of",
+    "register",
+]
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {family.name: family for family in (*MEMORYLESS, *DYNAMIC)}
+    {family.name: family for family in (*MEMORYLESS, *DYNAMIC, *ADAPTIVE)}
 )
+_REGISTERED: dict[type, Family] = {}
+
+
+def register(optimizer: type, *, like: str) -> None:
+    """Tell the table that a class of your own updates weights as a family does.
+
+    Then its momentum can be tuned. Call it in the process that trains, before ``attach``.
+
+    Args:
+        optimizer: The class; classes derived from it belong to the family too.
+        like: The family's name, such as "AdamW" for an average of gradients that is divided by
+            ``1 - beta1^t``, with the count of steps as ``state[parameter]["step"]``; or "SGD with
+            momentum" for a sum of gradients.
+
+    Raises:
+        InvalidValueError: When there is no such family.
+
+    >>> class MyAdam:
+    ...     pass
+    >>> register(MyAdam, like="AdamW")
+    >>> family_of(MyAdam).name
+    'AdamW'
+    """
+    if like not in FAMILIES:
+        raise InvalidValueError(f"like must be one of {list(FAMILIES)}, but got {like!r}.")
+    _REGISTERED[optimizer] = FAMILIES[like]
 
 
 def family_of(optimizer: object) -> Family | None:
@@ -34,6 +70,9 @@ def family_of(optimizer: object) -> Family | None:
     True
     """
     cls = optimizer if isinstance(optimizer, type) else type(optimizer)
+    for ancestor in cls.__mro__:
+        if ancestor in _REGISTERED:
+            return _REGISTERED[ancestor]
     defaults = getattr(optimizer, "defaults", {}) if cls is not optimizer else {}
     fitting = [
         (-distance, len(family.derived_arguments), len(implementation.settings), family)

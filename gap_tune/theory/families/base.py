@@ -4,7 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
+
+# As a setting of an implementation: any value that switches the argument on.
+SWITCHED_ON = "> 0"
+
+
+class Update(StrEnum):
+    """How the step of a family's implementations depends on their momentum ``beta``.
+
+    Attributes:
+        MEMORYLESS: Not at all.
+        SUM: ``lr sum_n beta^n g[t-n]``: the step grows as ``1 / (1 - beta)``.
+        AVERAGE: ``lr (1-beta) sum_n beta^n g[t-n]``, or with a weight that is right whatever beta
+            was at earlier steps.
+        CORRECTED_AVERAGE: The average divided by ``1 - beta^t``, which is its total weight only
+            as long as beta never changes.
+        FIXED_SIZE: The step's size is the learning rate's alone: a sign, or a normalised sum.
+    """
+
+    MEMORYLESS = "memoryless"
+    SUM = "sum"
+    AVERAGE = "average"
+    CORRECTED_AVERAGE = "corrected average"
+    FIXED_SIZE = "fixed size"
 
 
 @dataclass(frozen=True)
@@ -29,7 +53,8 @@ class Implementation:
 
     Attributes:
         path: Import path, ``torch.optim.X`` or ``pytorch_optimizer.X``.
-        settings: Constructor arguments, with their values, that make it this family.
+        settings: Constructor arguments, with their values, that make it this family;
+            ``SWITCHED_ON`` is any value that does.
     """
 
     path: str
@@ -48,12 +73,16 @@ class Implementation:
         """
         package, _, rest = self.path.partition(".")
         name = rest.rpartition(".")[2]
-        if any(defaults.get(argument) != value for argument, value in self.settings.items()):
+        if not all(_fits(defaults.get(name), value) for name, value in self.settings.items()):
             return None
         for steps, ancestor in enumerate(cls.__mro__):
             if ancestor.__name__ == name and ancestor.__module__.partition(".")[0] == package:
                 return steps
         return None
+
+
+def _fits(present: object, wanted: object) -> bool:
+    return bool(present) if wanted is SWITCHED_ON else present == wanted
 
 
 @dataclass(frozen=True)
@@ -73,6 +102,7 @@ class Family:
         implementations: Classes of torch or pytorch_optimizer; empty where none is known.
         source: Corollary or table of "Optimizing Optimizers for Fast Gradient-Based Learning".
         note: Where the printed formula differs from the derived one, or what the row leaves out.
+        update: How the implementations' step depends on momentum: what must follow when it changes.
 
     >>> from gap_tune.theory import FAMILIES
     >>> FAMILIES["SGD with momentum"].optimum
@@ -91,6 +121,7 @@ class Family:
     implementations: tuple[Implementation, ...]
     source: str
     note: str = ""
+    update: Update = Update.MEMORYLESS
 
     @property
     def derived_arguments(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from gap_tune.theory.families.base import (
     Family,
     Hyperparameter,
     Implementation,
+    Update,
     third_party,
     torch_class,
 )
@@ -37,6 +38,7 @@ def _adam(name: str, moment: str, source: str, note: str, *classes: Implementati
         implementations=classes,
         source=source,
         note=note,
+        update=Update.CORRECTED_AVERAGE,
     )
 
 
@@ -77,6 +79,7 @@ DYNAMIC = (
         ),
         implementations=(torch_class("SGD"),),
         source="Cor. 5; Tables 1-4",
+        update=Update.SUM,
         note="torch steps by lr m, so lr* = eta* (1-beta*); Table 1 has |g|_H in place of sqrt(d).",
     ),
     Family(
@@ -95,6 +98,7 @@ DYNAMIC = (
         ),
         implementations=(torch_class("SGD", nesterov=True),),
         source="Tables 2-4",
+        update=Update.SUM,
         note="The paper gives no optimum; derived here. torch's lead is negative.",
     ),
     _adam(
@@ -131,6 +135,7 @@ DYNAMIC = (
         ),
         implementations=(third_party("SignSGD"),),
         source="Cor. 21",
+        update=Update.FIXED_SIZE,
         note="The paper calls the one-average form Lion. Its statement drops the factor (1-beta).",
     ),
     Family(
@@ -148,6 +153,7 @@ DYNAMIC = (
         ),
         implementations=(third_party("Lion"),),
         source="Cor. 21; Tables 1-4",
+        update=Update.FIXED_SIZE,
         note="Modelled with one average, beta1 = beta2; the statement drops the factor (1-beta).",
     ),
     _layerwise(
@@ -164,6 +170,7 @@ DYNAMIC = (
         ),
         implementations=(third_party("LARS"),),
         source="Cor. 22; Tables 1-4",
+        update=Update.SUM,
         note="Printed with alpha_l = 1/|theta_l|, neither the maximiser nor LARS's trust ratio.",
     ),
     _layerwise(
@@ -181,6 +188,7 @@ DYNAMIC = (
         ),
         implementations=(third_party("Lamb"),),
         source="Cor. 22; Tables 1-4",
+        update=Update.FIXED_SIZE,
         note="As LARS, with S_l whitened by Adam's prices.",
     ),
     _layerwise(

@@ -5,7 +5,7 @@ import torch
 
 from gap_tune import apply_momentum
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.rules.control import MomentumControl, group_momentum
+from gap_tune.control import MomentumControl, group_momentum
 
 
 def parameter() -> torch.nn.Parameter:

@@ -1,0 +1,279 @@
+"""MomentumControl: writes momentum, and what has to follow it, into an optimizer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+import torch
+
+from gap_tune.control.bias_correction import BiasCorrection, Factors, rescale_averages
+from gap_tune.control.learning_rate import Substitution, coupling
+from gap_tune.control.momentum import group_momentum, set_momentum
+from gap_tune.errors import UnsupportedError, check_range
+from gap_tune.theory.families import Update, family_of
+
+# Weak on both sides: a control holds its optimizer.
+_CONTROLS: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[MomentumControl]] = (
+    WeakKeyDictionary()
+)
+
+
+def apply_momentum(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Set the momentum (``momentum``, or beta1 of ``betas``) of every parameter group.
+
+    Buffers stay as they are, with two exceptions. At momentum 0 torch's SGD stops updating its
+    buffers, so they are dropped; otherwise a later momentum would revive an outdated direction.
+    Averages that the optimizer divides by ``1 - beta1^t`` (Adam and its like) are multiplied so
+    that they remain the means that they were: without that, going from 0.5 to 0.99 at step 10
+    would enlarge the step tenfold.
+
+    Args:
+        optimizer: Any optimizer whose groups hold ``momentum`` or ``betas``. Where gap_tune tunes
+            its momentum, the value holds until the next decision.
+        value: The momentum, in [0, 1).
+
+    Raises:
+        InvalidValueError: When ``value`` is outside [0, 1).
+        UnsupportedError: When a group has no momentum, or asks for Nesterov momentum of 0; no
+            group is changed then.
+
+    >>> optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))])
+    >>> apply_momentum(optimizer, 0.8)
+    >>> optimizer.param_groups[0]["betas"]
+    (0.8, 0.999)
+    """
+    registered = _CONTROLS.get(optimizer)
+    control = None if registered is None else registered()
+    if control is not None:
+        control.apply(value)
+        return
+    value = check_range("momentum", value, 0.0, 1.0, high_open=True)
+    family = family_of(optimizer)
+    if family is not None and family.update is Update.CORRECTED_AVERAGE:
+        for group in optimizer.param_groups:
+            rescale_averages(optimizer, group, value)
+    set_momentum(optimizer, optimizer.param_groups, value)
+
+
+class MomentumControl:
+    """Sets an optimizer's momentum and keeps its learning rate in the same trust region.
+
+    A momentum beta turns a gradient into a step ``lr / (1 - beta)`` in total, so changing momentum
+    alone changes the effective step up to 50-fold. In a trust region of fixed budget the learning
+    rate of the update ``lr * m`` is ``lr_ref sqrt((1-beta^2) / (1-beta_ref^2))`` (Cor. 5 of arXiv
+    2512.06370), and ``1 / (1 - beta)`` times that where the optimizer averages gradients (Cor. 6).
+    ``lr_ref`` is whatever the group's ``lr`` says, so learning-rate schedulers keep working: the
+    value in use replaces it during ``step()`` only and can be read afterwards as
+    ``param_groups[i]["coupled_lr"]``.
+
+    Adam and its like divide their averages by a weight that is wrong once momentum has changed;
+    ``BiasCorrection`` puts that right in the same way. AdamW's weight decay stays that of
+    ``lr_ref``.
+
+    A momentum that was applied stays until the next one is, whatever else writes momentum. Groups
+    that join later get it before their first step. Where the optimizer's state is loaded, momenta
+    that were applied hold on, others are those that come with the state.
+
+    Args:
+        optimizer: An optimizer whose groups hold ``momentum`` or ``betas``.
+        couple_lr: Whether to couple; None couples optimizers whose update is a sum of gradients,
+            and leaves those that average or normalise them.
+        reference_momentum: ``beta_ref`` that ``lr`` belongs to; None takes each group's own
+            momentum.
+
+    Raises:
+        InvalidValueError: When ``reference_momentum`` is outside [0, 1).
+        UnsupportedError: When a group has no momentum, or nothing is known about how the
+            optimizer's update depends on it.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        couple_lr: bool | None = None,
+        reference_momentum: float | None = None,
+    ) -> None:
+        update = _update_of(optimizer)
+        if reference_momentum is not None:
+            check_range("reference_momentum", reference_momentum, 0.0, 1.0, high_open=True)
+        self._optimizer = optimizer
+        self._reference = reference_momentum
+        self.couples = update is Update.SUM if couple_lr is None else couple_lr
+        corrects = update is Update.CORRECTED_AVERAGE
+        self._correction = BiasCorrection(optimizer) if corrects else None
+        self._substitution = Substitution(optimizer)
+        # By group: the momentum applied last, and the reference.
+        self._applied: dict[int, float] = {}
+        self._references: dict[int, float] = {}
+        # What was applied to all groups holds for those that join, too.
+        self._everywhere: float | None = None
+        self._trained: float | None = None
+        self._warned = False
+        self._take_in_groups()
+        _CONTROLS[optimizer] = ref(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        _CONTROLS[self._optimizer] = ref(self)
+
+    @property
+    def momentum(self) -> float:
+        """The momentum that the first group uses at its next step."""
+        return self.momentum_of(0)
+
+    @property
+    def trained_momentum(self) -> float:
+        """The momentum of the first group's last step; of its next one where a decision came."""
+        return self.momentum if self._trained is None else self._trained
+
+    def momentum_of(self, group: int) -> float:
+        """Return the momentum that a group uses at its next step."""
+        applied = self._applied.get(group)
+        return group_momentum(self._optimizer.param_groups[group]) if applied is None else applied
+
+    def apply(self, value: float, *, group: int | None = None) -> None:
+        """Set the momentum of one group, or of all; the learning rate follows at the next step.
+
+        Raises:
+            InvalidValueError: When ``value`` is outside [0, 1).
+            UnsupportedError: When a group asks for Nesterov momentum and gets 0.
+        """
+        self._take_in_groups()
+        chosen = self._chosen(group)
+        # Also what something else has set must not count as what made the averages so far.
+        self._insist()
+        if self._correction is not None:
+            self._correction.read_counts()
+            self._correction.follow()
+        set_momentum(self._optimizer, [self._optimizer.param_groups[i] for i in chosen], value)
+        self._applied |= dict.fromkeys(chosen, float(value))
+        self._everywhere = float(value) if group is None else self._everywhere
+        self._trained = None
+
+    def differs(self, value: float, *, group: int | None = None) -> bool:
+        """Tell whether a group, or any of them, is to use another momentum than ``value``."""
+        self._take_in_groups()
+        return any(self.momentum_of(i) != value for i in self._chosen(group))
+
+    def before_step(self, *_: Any) -> None:
+        """Put the learning rates to use into every group. Register as a step pre-hook."""
+        self.settle()
+        self._take_in_groups()
+        self._insist()
+        if self._correction is not None:
+            self._correction.follow()
+        self._substitution.put_in([self._factors(g) for g in self._optimizer.param_groups])
+
+    def after_step(self, *_: Any) -> None:
+        """Put the reference learning rates back. Register as a step post-hook, before others."""
+        self.settle()
+        self._trained = group_momentum(self._optimizer.param_groups[0])
+        if self._correction is not None:
+            self._correction.count()
+
+    def settle(self) -> None:
+        """Put back the learning rates that a step which raised has left behind."""
+        self._substitution.take_out()
+
+    def after_load(self, *_: Any) -> None:
+        """Go on from a state that was loaded. Register as a hook after ``load_state_dict``."""
+        self._trained = None
+        if self._correction is not None:
+            self._correction.reread()
+        self._take_in_groups()
+        self._insist(warn=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what continuing needs besides the optimizer's own state."""
+        self.settle()
+        self._take_in_groups()
+        notes = [] if self._correction is None else self._correction.state_dict()
+        return {
+            "applied": dict(self._applied),
+            "everywhere": self._everywhere,
+            "references": dict(self._references),
+            "missing": notes,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned; an empty mapping starts anew."""
+        self.settle()
+        self._applied = dict(state.get("applied", {}))
+        self._everywhere = state.get("everywhere")
+        groups = self._optimizer.param_groups
+        for i, reference in state.get("references", {}).items():
+            self._references[i] = reference
+            if i < len(groups):
+                groups[i]["reference_momentum"] = reference
+        if self._correction is not None:
+            self._correction.load_state_dict(state.get("missing", []))
+        self.after_load()
+
+    def _chosen(self, group: int | None) -> Iterable[int]:
+        return range(len(self._optimizer.param_groups)) if group is None else (group,)
+
+    def _take_in_groups(self) -> None:
+        """Let groups take part that were added since, or whose options a loaded state replaced."""
+        for i, group in enumerate(self._optimizer.param_groups):
+            if "reference_momentum" in group and i in self._references:
+                self._references[i] = group["reference_momentum"]
+                continue
+            own = group_momentum(group) if self._reference is None else self._reference
+            self._references[i] = group["reference_momentum"] = self._references.get(i, own)
+            if self._everywhere is not None and i not in self._applied:
+                set_momentum(self._optimizer, [group], self._everywhere)
+                self._applied[i] = self._everywhere
+
+    def _insist(self, *, warn: bool = True) -> None:
+        """Put applied momenta back where something else, such as OneCycleLR, changed them."""
+        groups = self._optimizer.param_groups
+        for i, value in self._applied.items():
+            # Groups may hold float32 tensors; and may have been removed.
+            if i < len(groups) and abs(group_momentum(groups[i]) - value) >= 1e-6:
+                if warn:
+                    self._warn()
+                set_momentum(self._optimizer, [groups[i]], value)
+
+    def _warn(self) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            "a learning-rate scheduler or the training code also sets momentum; gap_tune's "
+            "value is kept: pass cycle_momentum=False to OneCycleLR or CyclicLR.",
+            stacklevel=2,
+        )
+
+    def _factors(self, group: dict[str, Any]) -> Factors:
+        """Return what a group's learning rate is multiplied by at this step."""
+        coupled = coupling(group) if self.couples else 1.0
+        if self.couples:
+            group["coupled_lr"] = group["lr"] * coupled
+        if self._correction is None or not self._applied:
+            return [(coupled, group["params"])]
+        factors = self._correction.factors(group)
+        return [(coupled * factor, parameters) for factor, parameters in factors]
+
+
+def _update_of(optimizer: torch.optim.Optimizer) -> Update:
+    """Return how an optimizer's update depends on its momentum.
+
+    Raises:
+        UnsupportedError: When a group has no momentum, or the table of families does not know.
+    """
+    for group in optimizer.param_groups:
+        group_momentum(group)
+    family = family_of(optimizer)
+    if family is None or family.update is Update.MEMORYLESS:
+        name = type(optimizer).__name__
+        raise UnsupportedError(
+            f"the optimizer must be of a class that the table of families knows (gap-tune families)"
+            f", since its bias correction must follow momentum, but got {name}: name its "
+            f'like by gap_tune.theory.families.register({name}, like="AdamW") or like="SGD with '
+            'momentum", or let the trial\'s momentum be ("gap": {"mode": "fixed"}).'
+        )
+    return family.update
