@@ -1,4 +1,4 @@
-"""The layout: gradients -> rules (using theory) -> control -> {optim, tune} -> study -> report -> panel."""
+"""The layout: gradients -> rules (using theory) -> control -> {optim, tune} -> study and report."""
 
 from __future__ import annotations
 

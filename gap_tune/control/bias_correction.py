@@ -127,8 +127,8 @@ class BiasCorrection:
         if not self._counted:
             # The first step has made the counts, all of them in the same place.
             states = (self._optimizer.state.get(p) for g in groups for p in g["params"])
-            first = next((state for state in states if state), {})
-            if isinstance(first.get("step"), Tensor) and not on_host(first["step"]):
+            first = next((state.get("step") for state in states if state), None)
+            if isinstance(first, Tensor) and not on_host(first):
                 self.read_counts()
             return
         for group in groups:
@@ -155,6 +155,20 @@ class BiasCorrection:
         if isinstance(step, Tensor):
             return round(step.item()) if on_host(step) else self._counted.get(parameter, 0)
         return int(step)
+
+    def release(self) -> None:
+        """Leave averages with the weight that the optimizer will divide them by, uncorrected."""
+        self.follow()
+        self.read_counts()
+        for group in self._optimizer.param_groups:
+            momentum = group_momentum(group)
+            for parameter in group["params"]:
+                steps = self._steps(parameter, group)
+                note = self._note_of(parameter, steps)
+                if steps and note is not None:
+                    held = 1.0 - note.after(steps, momentum)
+                    _rescale(self._optimizer, parameter, (1.0 - momentum**steps) / held)
+        self._notes.clear()
 
     def state_dict(self) -> list[list[tuple[int, float] | None]]:
         """Return the notes by group and parameter, brought up to the present step."""
@@ -204,10 +218,16 @@ def rescale_averages(
     """
     present = group_momentum(group)
     for parameter in group["params"]:
-        state = optimizer.state.get(parameter, {})
-        steps = int(state.get("step", group.get("step", 0)))
-        if steps and "exp_avg" in state:
-            state["exp_avg"].mul_((1.0 - momentum**steps) / (1.0 - present**steps))
+        steps = int(optimizer.state.get(parameter, {}).get("step", group.get("step", 0)))
+        if steps:
+            _rescale(optimizer, parameter, (1.0 - momentum**steps) / (1.0 - present**steps))
+
+
+def _rescale(optimizer: torch.optim.Optimizer, parameter: Tensor, factor: float) -> None:
+    average = optimizer.state.get(parameter, {}).get("exp_avg")
+    if average is not None:
+        with torch.no_grad():
+            average.mul_(factor)
 
 
 def on_host(tensor: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -106,11 +106,11 @@ class MomentumControl:
         corrects = update is Update.CORRECTED_AVERAGE
         self._correction = BiasCorrection(optimizer) if corrects else None
         self._substitution = Substitution(optimizer)
-        # By group: the momentum applied last, and the reference.
-        self._applied: dict[int, float] = {}
-        self._references: dict[int, float] = {}
-        # What was applied to all groups holds for those that join, too.
+        # What was applied to all groups, those included that join later; to some since then.
         self._everywhere: float | None = None
+        self._applied: dict[int, float] = {}
+        # By group: the momentum that its learning rate belongs to.
+        self._references: dict[int, float] = {}
         self._trained: float | None = None
         self._warned = False
         self._take_in_groups()
@@ -132,7 +132,7 @@ class MomentumControl:
 
     def momentum_of(self, group: int) -> float:
         """Return the momentum that a group uses at its next step."""
-        applied = self._applied.get(group)
+        applied = self._applied.get(group, self._everywhere)
         return group_momentum(self._optimizer.param_groups[group]) if applied is None else applied
 
     def apply(self, value: float, *, group: int | None = None) -> None:
@@ -143,21 +143,24 @@ class MomentumControl:
             UnsupportedError: When a group asks for Nesterov momentum and gets 0.
         """
         self._take_in_groups()
-        chosen = self._chosen(group)
+        groups = self._optimizer.param_groups
         # Also what something else has set must not count as what made the averages so far.
         self._insist()
         if self._correction is not None:
             self._correction.read_counts()
             self._correction.follow()
-        set_momentum(self._optimizer, [self._optimizer.param_groups[i] for i in chosen], value)
-        self._applied |= dict.fromkeys(chosen, float(value))
-        self._everywhere = float(value) if group is None else self._everywhere
+        set_momentum(self._optimizer, groups if group is None else [groups[group]], value)
+        if group is None:
+            self._everywhere, self._applied = float(value), {}
+        else:
+            self._applied[group] = float(value)
         self._trained = None
 
     def differs(self, value: float, *, group: int | None = None) -> bool:
         """Tell whether a group, or any of them, is to use another momentum than ``value``."""
         self._take_in_groups()
-        return any(self.momentum_of(i) != value for i in self._chosen(group))
+        chosen = range(len(self._optimizer.param_groups)) if group is None else (group,)
+        return any(self.momentum_of(i) != value for i in chosen)
 
     def before_step(self, *_: Any) -> None:
         """Put the learning rates to use into every group. Register as a step pre-hook."""
@@ -178,6 +181,13 @@ class MomentumControl:
     def settle(self) -> None:
         """Put back the learning rates that a step which raised has left behind."""
         self._substitution.take_out()
+
+    def release(self) -> None:
+        """Leave the optimizer to itself; momentum stays as it is."""
+        self.settle()
+        _CONTROLS.pop(self._optimizer, None)
+        if self._correction is not None:
+            self._correction.release()
 
     def after_load(self, *_: Any) -> None:
         """Go on from a state that was loaded. Register as a hook after ``load_state_dict``."""
@@ -213,30 +223,28 @@ class MomentumControl:
             self._correction.load_state_dict(state.get("missing", []))
         self.after_load()
 
-    def _chosen(self, group: int | None) -> Iterable[int]:
-        return range(len(self._optimizer.param_groups)) if group is None else (group,)
-
     def _take_in_groups(self) -> None:
         """Let groups take part that were added since, or whose options a loaded state replaced."""
         for i, group in enumerate(self._optimizer.param_groups):
             if "reference_momentum" in group and i in self._references:
                 self._references[i] = group["reference_momentum"]
                 continue
-            own = group_momentum(group) if self._reference is None else self._reference
+            own = self._reference
+            if own is None:
+                # What an earlier control, or a checkpoint, has left there is what lr belongs to.
+                own = group.get("reference_momentum", group_momentum(group))
             self._references[i] = group["reference_momentum"] = self._references.get(i, own)
-            if self._everywhere is not None and i not in self._applied:
-                set_momentum(self._optimizer, [group], self._everywhere)
-                self._applied[i] = self._everywhere
+            set_momentum(self._optimizer, [group], self.momentum_of(i))
 
     def _insist(self, *, warn: bool = True) -> None:
         """Put applied momenta back where something else, such as OneCycleLR, changed them."""
-        groups = self._optimizer.param_groups
-        for i, value in self._applied.items():
-            # Groups may hold float32 tensors; and may have been removed.
-            if i < len(groups) and abs(group_momentum(groups[i]) - value) >= 1e-6:
+        for i, group in enumerate(self._optimizer.param_groups):
+            value = self.momentum_of(i)
+            # Groups may hold float32 tensors.
+            if abs(group_momentum(group) - value) >= 1e-6:
                 if warn:
                     self._warn()
-                set_momentum(self._optimizer, [groups[i]], value)
+                set_momentum(self._optimizer, [group], value)
 
     def _warn(self) -> None:
         if self._warned:
@@ -253,7 +261,8 @@ class MomentumControl:
         coupled = coupling(group) if self.couples else 1.0
         if self.couples:
             group["coupled_lr"] = group["lr"] * coupled
-        if self._correction is None or not self._applied:
+        changed = self._applied or self._everywhere is not None
+        if self._correction is None or not changed:
             return [(coupled, group["params"])]
         factors = self._correction.factors(group)
         return [(coupled * factor, parameters) for factor, parameters in factors]

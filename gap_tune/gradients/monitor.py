@@ -9,6 +9,7 @@ import torch
 from gap_tune.errors import UnsupportedError
 from gap_tune.gradients.observer import GradientObserver
 from gap_tune.gradients.reading import trainable_parameters
+from gap_tune.gradients.step_hooks import hook_step
 
 
 class GradientMonitor(GradientObserver):
@@ -47,10 +48,7 @@ class GradientMonitor(GradientObserver):
                 f"optimizer must be a torch.optim.Optimizer, but got {type(optimizer).__name__}."
             )
         super().__init__(trainable_parameters(optimizer), **{**_costs(optimizer), **options})
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
+        self._hooks = hook_step(optimizer, before=self._before_step, after=self._after_step)
 
     def detach(self) -> None:
         """Stop observing: remove the hooks from the optimizer. Calling it twice is harmless."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
+from gap_tune.control import group_momentum, has_momentum
 from gap_tune.errors import NonFiniteMetricError
 from gap_tune.gradients import GradientMonitor
 from gap_tune.panel import arms
 from gap_tune.panel.settings import Setting
-from gap_tune.control import group_momentum, has_momentum
 from gap_tune.tune import GapScheduler, TrialSession, attach, keys
 from gap_tune.tune.delivery import Directive
 from gap_tune.workloads.loop import fit
@@ -134,7 +134,7 @@ class PanelTrial:
 
     def _momentum(self, result: Mapping[str, Any]) -> float | None:
         if keys.MOMENTUM in result:
-            return round(result[keys.MOMENTUM], _DIGITS)
+            return float(round(result[keys.MOMENTUM], _DIGITS))
         if has_momentum(self.optimizer):
             return round(group_momentum(self.optimizer.param_groups[0]), _DIGITS)
         # A switch's one choice for all parameters; others have no one momentum.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from gap_tune.control import has_momentum
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.rules import AlignmentRule, FixedMomentum, MomentumRule
 from gap_tune.tune import keys
@@ -78,7 +81,11 @@ def attach(
         update_every=update_every,
         **monitor_options,
     )
-    return TrialSession(tuning, open_channel(keys.asks_for_tuning(config)), own)
+    channel = open_channel(keys.asks_for_tuning(config))
+    # Where the trial continues, the optimizer may hold what its checkpoint brought already.
+    if channel.checkpoint() is None:
+        check_start(tuning.optimizer, config)
+    return TrialSession(tuning, channel, own)
 
 
 def make_tuning(
@@ -130,6 +137,45 @@ def make_tuning(
         rule = AlignmentRule() if rule is None else rule
         return Deciding(optimizer, rule=rule, update_every=update_every, **options)
     return Controlled(optimizer, **options)
+
+
+def check_start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any] | None) -> None:
+    """Warn where an optimizer was not built with the momentum, or beta2, of its configuration.
+
+    Such a trial trains with another momentum than the study believes.
+
+    Args:
+        optimizer: The optimizer, as it starts.
+        config: The trial's configuration.
+    """
+    if not has_momentum(optimizer):
+        return
+    first = optimizer.param_groups[0]
+    momentum_key = keys.section(config).get("momentum_key")
+    names: dict[str, tuple[Any, ...]] = {"momentum": (momentum_key, "momentum")}
+    if "momentum" not in first:
+        names = {"betas[0]": (momentum_key, "beta1", "momentum"), "betas[1]": ("beta2",)}
+    for argument, keys_of_it in names.items():
+        name = next((key for key in keys_of_it if key in (config or {})), None)
+        wanted = None if name is None else (config or {})[name]
+        if not isinstance(wanted, (int, float)) or isinstance(wanted, bool):
+            continue
+        built = [_argument(group, argument) for group in optimizer.param_groups]
+        # Groups may hold float32 tensors, and some of them a momentum of their own.
+        if not any(math.isclose(value, wanted, rel_tol=1e-6) for value in built):
+            warnings.warn(
+                f"the optimizer must be built with the configuration's {name}={wanted:g}, but got "
+                f"{type(optimizer).__name__} with {argument}={built[0]:g}, which it trains with "
+                f"until something changes it: pass config[{name!r}] to it.",
+                stacklevel=3,
+            )
+
+
+def _argument(group: Mapping[str, Any], argument: str) -> float:
+    """Return what "momentum", "betas[0]" or "betas[1]" is in a parameter group."""
+    if argument == "momentum":
+        return float(group["momentum"])
+    return float(group["betas"][argument == "betas[1]"])
 
 
 def _holds_still(optimizer: Any) -> bool:

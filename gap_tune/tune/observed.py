@@ -148,6 +148,11 @@ class Controlled(Observed):
             self._control.apply(decision.momentum)
         return wanted
 
+    def detach(self) -> None:
+        """Stop observing and deciding; momentum stays as it is."""
+        super().detach()
+        self._control.release()
+
     def settle(self) -> None:
         """Put back the learning rate that a step which raised has left behind."""
         self._control.settle()

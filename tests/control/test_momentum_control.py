@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
 from gap_tune import apply_momentum
-from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.control import MomentumControl, group_momentum
+from gap_tune.errors import InvalidValueError, UnsupportedError
+from gap_tune.gradients.step_hooks import hook_step
+from gap_tune.theory.families import register
 
 
 def parameter() -> torch.nn.Parameter:
@@ -118,3 +122,133 @@ def test_a_tensor_learning_rate_is_written_in_place() -> None:
 def test_adam_is_not_coupled_by_default() -> None:
     assert not MomentumControl(torch.optim.Adam([parameter()])).couples
     assert MomentumControl(torch.optim.SGD([parameter()], lr=0.1)).couples
+
+
+def test_bug_a_group_that_joins_later_belongs_to_the_tuning_from_its_first_step() -> None:
+    first, second = parameter(), parameter()
+    o = torch.optim.SGD([first], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    control.apply(0.6)
+    o.step()
+    o.add_param_group({"params": [second], "lr": 0.2})
+    state = control.state_dict()
+    assert o.param_groups[1]["momentum"] == 0.6
+    assert state["references"] == {0: 0.9, 1: 0.9}
+    o.step()
+    coupled = 0.2 * ((1 - 0.6**2) / (1 - 0.9**2)) ** 0.5
+    torch.testing.assert_close(second.detach(), torch.full((3,), 1 - coupled))
+    assert o.param_groups[1]["lr"] == 0.2
+
+
+def test_a_group_that_joins_before_any_decision_keeps_its_own_momentum() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    o.step()
+    o.add_param_group({"params": [parameter()], "momentum": 0.5})
+    o.step()
+    assert [g["momentum"] for g in o.param_groups] == [0.9, 0.5]
+    control.apply(0.8)
+    assert [g["momentum"] for g in o.param_groups] == [0.8, 0.8]
+    assert [g["reference_momentum"] for g in o.param_groups] == [0.9, 0.5]
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_control_s_state_loads_beside_another_number_of_groups(groups: int) -> None:
+    o = torch.optim.SGD([{"params": [parameter()]} for _ in range(2)], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    control.apply(0.6)
+    other = torch.optim.SGD(
+        [{"params": [parameter()]} for _ in range(groups)], lr=0.1, momentum=0.5
+    )
+    loaded = hooked(other)
+    loaded.load_state_dict(control.state_dict())
+    other.step()
+    assert [g["momentum"] for g in other.param_groups] == [0.6] * groups
+    assert [g["reference_momentum"] for g in other.param_groups] == [0.9, 0.9, 0.5][:groups]
+
+
+def test_bug_the_reference_survives_a_state_that_torch_saved() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    plain = torch.optim.SGD([parameter()], lr=0.3, momentum=0.5)
+    plain.step()
+    control = hooked(o, reference_momentum=0.8)
+    o.register_load_state_dict_post_hook(control.after_load)
+    o.load_state_dict(plain.state_dict())
+    assert control.momentum == 0.5
+    assert o.param_groups[0]["reference_momentum"] == 0.8
+
+
+class Strange(torch.optim.Optimizer):
+    """An optimizer of one's own, with its own bias correction."""
+
+    def __init__(self, params: object, **options: object) -> None:
+        super().__init__(params, {"lr": 0.1, "betas": (0.9, 0.99), **options})  # type: ignore[arg-type]
+
+    def step(self) -> None:  # type: ignore[override]
+        """Do nothing."""
+
+
+class Registered(Strange):
+    """One that the table is told of."""
+
+
+def test_bug_an_optimizer_of_unknown_bias_correction_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"table of families.*but got Strange.*register"):
+        MomentumControl(Strange([parameter()]))
+    register(Registered, like="AdamW")
+    assert not MomentumControl(Registered([parameter()])).couples
+
+
+def test_bug_the_learning_rate_of_a_step_of_fixed_size_is_not_coupled() -> None:
+    weight = torch.nn.Parameter(torch.randn(4, 4))
+    weight.grad = torch.randn(4, 4)
+    o = torch.optim.Muon([weight], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    control.apply(0.5)
+    before = weight.detach().clone()
+    o.step()
+    changed = (before - weight.detach()).norm()
+    same = torch.nn.Parameter(before.clone())
+    same.grad = weight.grad
+    torch.optim.Muon([same], lr=0.1, momentum=0.5).step()
+    torch.testing.assert_close(changed, (before - same.detach()).norm())
+
+
+@pytest.mark.parametrize("kind", [torch.optim.RMSprop, torch.optim.SGD])
+def test_sums_of_gradients_are_coupled(kind: type[torch.optim.Optimizer]) -> None:
+    assert MomentumControl(kind([parameter()], lr=0.1, momentum=0.9)).couples  # type: ignore[call-arg]
+
+
+def test_bug_the_momentum_that_trained_is_not_what_a_schedule_has_written_since() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.95)
+    control = hooked(o)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=10)
+    used: list[float] = []
+    # Registered later, but what it sees is what the step used.
+    o.register_step_post_hook(lambda o, *_: used.append(o.param_groups[0]["momentum"]))
+    for t in range(6):
+        if t == 3:
+            control.apply(0.5)
+            assert control.trained_momentum == control.momentum == 0.5
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            o.step()
+        schedule.step()
+        assert control.trained_momentum == used[-1] != o.param_groups[0]["momentum"]
+        if t >= 3:
+            assert control.momentum == used[-1] == 0.5
+            assert not control.differs(0.5)
+
+
+def test_bug_what_a_hook_writes_after_the_step_did_not_train() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+
+    def write(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        optimizer.param_groups[0]["momentum"] = 0.1
+
+    # There before ours.
+    o.register_step_post_hook(write)
+    control = MomentumControl(o)
+    hook_step(o, before=control.before_step, after=control.after_step)
+    o.step()
+    assert control.trained_momentum == 0.9

@@ -13,8 +13,8 @@ from ray.tune.search import ConcurrencyLimiter, Repeater
 from ray.tune.search.optuna import OptunaSearch
 
 from gap_tune import FixedMomentum, GapScheduler, GapSearch
-from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.control import MomentumControl
+from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.theory.momentum import coupling_factor
 from tests.tune.functions import quadratic
 from tests.tune.searching import Listed, leaning, report

@@ -1,0 +1,192 @@
+"""Situations of users around attach: schedules, loaders, wrappers, groups that join."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+from torch.distributed.checkpoint.state_dict import (
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+
+import gap_tune
+from gap_tune.tune import keys
+from tests.tune.alone import order, session, weight
+
+
+def attached(optimizer: torch.optim.Optimizer, mode: str = "scheduler") -> Any:
+    return gap_tune.attach(optimizer, {"gap": {"mode": mode}})
+
+
+@pytest.mark.parametrize("mode", ["fixed", "scheduler", "trial"])
+def test_bug_the_reported_momentum_is_the_one_that_trained(mode: str) -> None:
+    parameter = weight()
+    optimizer = torch.optim.SGD([parameter], lr=0.01, momentum=0.9)
+    trial = attached(optimizer, mode)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=50)
+    used: list[float] = []
+    optimizer.register_step_post_hook(lambda o, *_: used.append(o.param_groups[0]["momentum"]))
+    changes = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for t in range(40):
+            if mode == "scheduler" and t == 20:
+                trial.receive(order(1, 0.5))
+            optimizer.zero_grad()
+            (parameter @ torch.randn(20)).backward()
+            optimizer.step()
+            schedule.step()
+            result = trial.result({})
+            assert result[keys.MOMENTUM] == used[-1]
+            changes += len(used) > 1 and used[-1] != used[-2]
+    assert optimizer.param_groups[0]["momentum"] != used[-1]
+    if mode == "trial":
+        # Each change that is counted is one that was made, and the schedule makes none.
+        assert result[keys.SEQ] <= changes < 40
+
+
+def test_bug_the_rule_of_a_self_tuning_optimizer_is_told_the_momentum_in_use() -> None:
+    told = []
+
+    class Keep(gap_tune.AlignmentRule):
+        def decide(self, statistics: Any, momentum: float) -> gap_tune.Decision:
+            told.append(momentum)
+            return gap_tune.Decision(0.5, momentum, gap_tune.Reason.BEST_GAIN, "Half.")
+
+    from gap_tune.optim import SGD
+
+    parameter = weight()
+    optimizer = SGD([parameter], lr=0.01, momentum=0.9, rule=Keep())
+    trial = gap_tune.attach(optimizer)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(5):
+            parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+            schedule.step()
+    assert told[1:] == [0.5] * 4
+    assert trial.seq == 1
+    assert trial.result({})[keys.MOMENTUM] == 0.5
+
+
+def test_bug_what_distributed_checkpoint_loads_is_what_adam_goes_on_from() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 4)
+
+    def steps(optimizer: torch.optim.Optimizer, count: int) -> list[float]:
+        sizes = []
+        for _ in range(count):
+            before = model.weight.detach().clone()
+            for parameter in model.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+            sizes.append(float((before - model.weight.detach()).max()))
+        return sizes
+
+    trained = torch.optim.Adam(model.parameters(), lr=0.01)
+    steps(trained, 1000)
+    saved = get_optimizer_state_dict(model, trained)
+    trained.zero_grad()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    trial = attached(optimizer)
+    set_optimizer_state_dict(model, optimizer, saved)
+    assert trial.statistics().steps == 0
+    assert trial.result({})[keys.MOMENTUM] == 0.9
+    sizes = steps(optimizer, 5)
+    trial.receive(order(1, 0.5))
+    sizes += steps(optimizer, 5)
+    trial.receive(order(2, 0.99))
+    sizes += steps(optimizer, 20)
+    assert sizes == pytest.approx([0.01] * 30, rel=1e-4)
+    assert trial.statistics().steps == 30
+
+
+def test_bug_a_group_added_later_is_in_checkpoints_and_tuned(tmp_path: Path) -> None:
+    backbone, head = weight(), weight()
+    optimizer = torch.optim.SGD([head], lr=0.1, momentum=0.9)
+    trial = session(optimizer)
+    trial.receive(order(1, 0.5))
+    optimizer.add_param_group({"params": [backbone], "lr": 0.01})
+    trial.save(tmp_path, whole=True)
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.5, 0.5]
+    again = torch.optim.SGD([{"params": [weight()]} for _ in range(2)], lr=0.3, momentum=0.9)
+    continued = session(again)
+    continued.load(tmp_path)
+    assert [group["momentum"] for group in again.param_groups] == [0.5, 0.5]
+    assert [group["reference_momentum"] for group in again.param_groups] == [0.9, 0.9]
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("mode", ["fixed", "scheduler", "trial"])
+def test_bug_a_compiled_step_has_no_more_frames_than_without_gap_tune(kind: Any, mode: str) -> None:
+    def train(attach: bool, compiled: bool) -> tuple[list[int], torch.Tensor]:
+        torch._dynamo.reset()
+        counter = CompileCounter()
+        parameters = [torch.nn.Parameter(torch.ones(4)) for _ in range(2)]
+        optimizer = kind(
+            parameters, lr=0.01, **{} if kind is torch.optim.AdamW else {"momentum": 0.9}
+        )
+        trial = attached(optimizer, mode) if attach else None
+        step = torch.compile(optimizer.step, backend=counter) if compiled else optimizer.step
+        frames = []
+        for t in range(12):
+            if trial is not None and t in (4, 9):
+                trial.receive(order(trial.seq + 1, {4: 0.5, 9: 0.99}[t]))
+            for i, parameter in enumerate(parameters):
+                parameter.grad = torch.full_like(parameter, (-1.0) ** (t * i)) if t > i else None
+            step()
+            frames.append(counter.frame_count)
+        return frames, torch.stack([p.detach() for p in parameters])
+
+    frames, compiled = train(True, True)
+    _, eager = train(True, False)
+    torch.testing.assert_close(compiled, eager)
+    without, _ = train(False, True)
+    assert frames[3] <= without[3]
+    if mode == "fixed":
+        assert frames == without
+    # A momentum is a number in torch's graph: each new one makes another. So does a group whose
+    # parameters differ in what they have been through, as Adam's do here, once.
+    assert frames[-1] <= without[-1] + {"fixed": 0, "scheduler": 3, "trial": 5}[mode]
+
+
+@pytest.mark.parametrize(
+    ("make", "config", "named"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1), {"momentum": 0.9}, r"momentum=0\.9.*momentum=0,"),
+        (lambda p: torch.optim.AdamW(p), {"beta1": 0.8}, r"beta1=0\.8.*betas\[0\]=0\.9,"),
+        (lambda p: torch.optim.Adam(p), {"beta2": 0.9}, r"beta2=0\.9.*betas\[1\]=0\.999,"),
+        (
+            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+            {"mu": 0.5, "gap": {"momentum_key": "mu", "mode": "scheduler"}},
+            r"mu=0\.5.*momentum=0\.9,",
+        ),
+    ],
+)
+def test_bug_an_optimizer_that_ignores_the_configuration_s_momentum_is_noticed(
+    make: Any, config: dict[str, Any], named: str
+) -> None:
+    with pytest.warns(UserWarning, match=named):
+        gap_tune.attach(make([weight()]), config)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), {"momentum": 0.9}),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), {"momentum": "any", "beta1": 0.1}),
+        (lambda p: torch.optim.AdamW(p, betas=(0.8, 0.9)), {"momentum": 0.8, "beta2": 0.9}),
+        (lambda p: torch.optim.AdamW(p), None),
+    ],
+)
+def test_an_optimizer_that_follows_the_configuration_is_not_warned_about(
+    make: Any, config: dict[str, Any]
+) -> None:
+    gap_tune.attach(make([weight()]), config)
