@@ -105,7 +105,8 @@ class BiasCorrection:
         known: dict[tuple[int, Missing | None], float | Tensor] = {}
         factors: dict[Any, tuple[float | Tensor, list[Tensor]]] = {}
         for parameter in group["params"]:
-            key, note = (0, None), None
+            note: Missing | None = None
+            key: tuple[int, Missing | None] = (0, None)
             if parameter in self._notes:
                 steps = self._steps(parameter, group)
                 note = self._note_of(parameter, steps)

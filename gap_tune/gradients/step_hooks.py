@@ -27,8 +27,8 @@ def hook_step(
         handles.append(optimizer.register_step_pre_hook(torch.compiler.disable(before)))
     if after is not None:
         handle = optimizer.register_step_post_hook(torch.compiler.disable(after))
-        hooks = optimizer._optimizer_step_post_hooks
-        if handle.id in hooks:
-            hooks.move_to_end(handle.id, last=False)
+        # An OrderedDict, although torch declares less.
+        hooks: Any = optimizer._optimizer_step_post_hooks
+        hooks.move_to_end(handle.id, last=False)
         handles.append(handle)
     return handles

@@ -12,10 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gap_tune
 from gap_tune import apply_momentum
 from gap_tune.control import MomentumControl, bias_correction
 from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.optim import AdamW
+from tests.tune.alone import order
 
 LR, BETA2, EPS = 0.01, 0.99, 1e-8
 
@@ -318,3 +320,27 @@ def test_momentum_set_by_hand_is_the_control_s_where_there_is_one() -> None:
     step(optimizer, {parameter: 1.0})
     assert control.momentum == 0.99
     np.testing.assert_allclose((before - parameter.detach()).numpy(), LR, rtol=1e-6)
+
+
+def test_bug_an_optimizer_that_is_let_go_takes_no_larger_steps() -> None:
+    (parameter,) = parameters(1)
+    optimizer = adam([parameter])
+    trial = gap_tune.attach(optimizer, {"gap": {"mode": "scheduler"}})
+    for t in range(20):
+        if t == 10:
+            trial.receive(order(1, 0.99))
+        if t == 13:
+            trial.detach()
+        before = parameter.detach().clone()
+        step(optimizer, {parameter: 1.0})
+        np.testing.assert_allclose((before - parameter.detach()).numpy(), LR, rtol=1e-6)
+
+
+def test_the_reference_stays_when_another_control_takes_over() -> None:
+    (parameter,) = parameters(1)
+    optimizer = torch.optim.SGD([parameter], lr=LR, momentum=0.9)
+    first = controlled(optimizer)
+    first.apply(0.5)
+    first.release()
+    controlled(optimizer)
+    assert optimizer.param_groups[0]["reference_momentum"] == 0.9
