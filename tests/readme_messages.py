@@ -102,6 +102,23 @@ def no_momentum(folder: Path) -> None:
     gap_tune.attach(sgd(torch.optim.RMSprop), ASKS)
 
 
+class MyAdam(torch.optim.Optimizer):
+    """One that nobody knows."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8})
+
+
+@raised
+def an_optimizer_of_ones_own(folder: Path) -> None:
+    gap_tune.attach(sgd(MyAdam), ASKS)
+
+
+@said
+def an_optimizer_without_the_configuration(folder: Path) -> None:
+    gap_tune.attach(sgd(), {**ASKS, "momentum": 0.9})
+
+
 @said
 def a_metric_that_is_not_finite(folder: Path) -> str:
     return non_finite_message("loss", float("nan"))
