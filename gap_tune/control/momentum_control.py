@@ -188,6 +188,10 @@ class MomentumControl:
         _CONTROLS.pop(self._optimizer, None)
         if self._correction is not None:
             self._correction.release()
+        for group in self._optimizer.param_groups:
+            # Whoever takes it over next starts from its momentum as it is then.
+            group.pop("reference_momentum", None)
+            group.pop("coupled_lr", None)
 
     def after_load(self, *_: Any) -> None:
         """Go on from a state that was loaded. Register as a hook after ``load_state_dict``."""
@@ -231,7 +235,7 @@ class MomentumControl:
                 continue
             own = self._reference
             if own is None:
-                # What an earlier control, or a checkpoint, has left there is what lr belongs to.
+                # A checkpoint that was loaded before brings what its lr belongs to.
                 own = group.get("reference_momentum", group_momentum(group))
             self._references[i] = group["reference_momentum"] = self._references.get(i, own)
             set_momentum(self._optimizer, [group], self.momentum_of(i))

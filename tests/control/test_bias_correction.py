@@ -336,11 +336,24 @@ def test_bug_an_optimizer_that_is_let_go_takes_no_larger_steps() -> None:
         np.testing.assert_allclose((before - parameter.detach()).numpy(), LR, rtol=1e-6)
 
 
-def test_the_reference_stays_when_another_control_takes_over() -> None:
+def test_an_optimizer_that_is_let_go_is_as_torch_made_it() -> None:
     (parameter,) = parameters(1)
     optimizer = torch.optim.SGD([parameter], lr=LR, momentum=0.9)
-    first = controlled(optimizer)
-    first.apply(0.5)
-    first.release()
-    controlled(optimizer)
-    assert optimizer.param_groups[0]["reference_momentum"] == 0.9
+    names = set(optimizer.param_groups[0])
+    control = controlled(optimizer)
+    control.apply(0.5)
+    step(optimizer, {parameter: 1.0})
+    control.release()
+    assert set(optimizer.param_groups[0]) == names
+
+
+def test_bug_the_reference_of_a_state_that_was_loaded_before_is_kept() -> None:
+    (parameter,) = parameters(1)
+    optimizer = torch.optim.SGD([parameter], lr=LR, momentum=0.9)
+    control = controlled(optimizer)
+    control.apply(0.5)
+    again = torch.optim.SGD([parameter], lr=LR, momentum=0.9)
+    again.load_state_dict(optimizer.state_dict())
+    MomentumControl(again)
+    assert again.param_groups[0]["momentum"] == 0.5
+    assert again.param_groups[0]["reference_momentum"] == 0.9
