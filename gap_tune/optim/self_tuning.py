@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError, check_count
-from gap_tune.gradients.monitor import amp_state, has_closure
-from gap_tune.gradients.observer import GradientObserver
+from gap_tune.gradients.monitor import amp_state, has_closure, is_placeholder_step
+from gap_tune.gradients.observer import GradientObserver, warn_of_new_start
+from gap_tune.gradients.reading import all_parameters
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.rules import AlignmentRule, Decision, FixedMomentum, MomentumRule
 from gap_tune.rules.control import MomentumControl, apply_beta2, group_momentum
@@ -48,17 +49,18 @@ class SelfTuning(torch.optim.Optimizer):
 
     def _observe_groups(self) -> None:
         """Make the observers, whose statistics start anew."""
-        groups = self.param_groups
-        parts = [[g] for g in groups] if self._per_group else [groups]
-        self._observers = [
-            # Reports need long autocorrelations; a rule does not.
-            GradientObserver(
-                [p for g in part for p in g["params"] if p.requires_grad], lags=1, **self._options
-            )
-            for part in parts
-        ]
-        self._steps = 0
+        parts = self._parts()
+        # Reports need long autocorrelations; a rule does not.
+        self._observers = [GradientObserver(part, lags=1, **self._options) for part in parts]
         self._decisions: list[Decision | None] = [None] * len(parts)
+
+    def _parts(self) -> list[list[torch.Tensor]]:
+        """Return the parameters that each observer looks at, as of now."""
+        groups = self.param_groups
+        return [
+            all_parameters(part)
+            for part in ([[g] for g in groups] if self._per_group else [groups])
+        ]
 
     @property
     def momentum(self) -> float:
@@ -79,7 +81,7 @@ class SelfTuning(torch.optim.Optimizer):
         return by_beta2[self._present_beta2(0)]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as in torch; the statistics start anew, since the gradient is another.
+        """Add a group, as in torch; it is observed from its first step.
 
         Raises:
             InvalidValueError: When each group has its own rule, and so the new one has none.
@@ -95,7 +97,6 @@ class SelfTuning(torch.optim.Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         group["reference_momentum"] = group_momentum(group)
-        self._observe_groups()
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the tuning's own state under the key "gap_tune"."""
@@ -103,7 +104,6 @@ class SelfTuning(torch.optim.Optimizer):
         self._control.after_step()
         own = {
             "version": _VERSION,
-            "steps": self._steps,
             "control": self._control.state_dict(),
             "observers": [observer.state_dict() for observer in self._observers],
         }
@@ -113,15 +113,15 @@ class SelfTuning(torch.optim.Optimizer):
         """Load a state of this optimizer or of its torch counterpart.
 
         A torch state brings no statistics: they start anew, and the constructor's reference
-        momentum stays.
+        momentum stays. Statistics of other shapes, candidates, values of beta2 or numbers of rules
+        start anew as well, with a warning that says what differs.
 
         Raises:
-            StateError: When version, candidates, lags or dimensions are not this optimizer's;
+            StateError: When the version is not this optimizer's, or the statistics are none;
                 nothing is loaded then.
         """
         own = state_dict.get(_KEY)
-        if own is not None:
-            self._check_own(own)
+        difference = "" if own is None else self._difference(own)
         references = [group["reference_momentum"] for group in self.param_groups]
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _KEY})
         for group, reference in zip(self.param_groups, references, strict=True):
@@ -130,20 +130,29 @@ class SelfTuning(torch.optim.Optimizer):
             self._control.load_state_dict({})
             self._observe_groups()
             return
-        self._steps = own["steps"]
         self._control.load_state_dict(own["control"])
+        if difference:
+            self._observe_groups()
+            warn_of_new_start(difference)
+            return
         for observer, state in zip(self._observers, own["observers"], strict=True):
             observer.load_state_dict(state)
 
-    def _check_own(self, own: Mapping[str, Any]) -> None:
-        got = own.get("version"), len(own.get("observers", ()))
-        if got != (_VERSION, len(self._observers)):
+    def _difference(self, own: Mapping[str, Any]) -> str:
+        """Return why saved statistics cannot be continued; "" where they can."""
+        if own.get("version") != _VERSION:
             raise StateError(
-                f"the tuning's state must be of version {_VERSION} with "
-                f"{len(self._observers)} observers, but got version {got[0]} with {got[1]}."
+                f"the tuning's state must be of version {_VERSION}, but got {own.get('version')!r}."
             )
-        for observer, state in zip(self._observers, own["observers"], strict=True):
-            observer.check_state(state)
+        states, parts = own.get("observers", ()), self._parts()
+        if len(states) != len(parts):
+            return f"{len(states)} rules, but here are {len(parts)}"
+        for observer, part, state in zip(self._observers, parts, states, strict=True):
+            # Another group may have come since the last step.
+            observer.follow(part)
+            if difference := observer.difference(state):
+                return difference
+        return ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Everything but torch's hooks, which it leaves out as well.
@@ -166,11 +175,10 @@ class SelfTuning(torch.optim.Optimizer):
     def _tune(self, **amp: Any) -> None:
         if all(isinstance(rule, FixedMomentum) for rule in self._rules):
             return
-        for observer in self._observers:
-            observer.observe(**amp)
-        self._steps += 1
-        if self._steps % self._update_every == 0:
-            for i in range(len(self._observers)):
+        for i, (observer, part) in enumerate(zip(self._observers, self._parts(), strict=True)):
+            # Without a gradient there is no step, and nothing to decide.
+            stepped = observer.observe(parameters=part, **amp)
+            if stepped and observer.calls % self._update_every == 0:
                 self._decide(i)
 
     def _decide(self, i: int) -> None:
@@ -216,7 +224,7 @@ def _check_rules(rule: Rules, groups: int) -> list[MomentumRule]:
 # Plain functions, not bound methods: a bound method would make every optimizer a reference cycle
 # and would call the original from a deepcopy.
 def _before_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if not has_closure(args, kwargs):
+    if not has_closure(args, kwargs) and not is_placeholder_step(optimizer):
         optimizer._tune(**amp_state(optimizer))
     optimizer._control.before_step()
 
