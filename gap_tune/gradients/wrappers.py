@@ -11,15 +11,16 @@ from gap_tune.errors import UnsupportedError
 # Where wrappers keep what they wrap; some only have a property of that name.
 _NAMES = ("optimizer", "_optimizer", "optim", "_optim", "base_optimizer", "inner_optimizer")
 # What answers every attribute with something new (a mock) must not be followed for ever.
-_DEEPEST = 32
+_MOST = 64
 
 
 def unwrapped(optimizer: Any) -> torch.optim.Optimizer:
     """Return the torch optimizer whose step hooks run when ``optimizer.step()`` is called.
 
-    An optimizer that torch has initialised is itself. A wrapper that is no torch optimizer, or
-    passes for one without ``Optimizer.__init__`` (Accelerate's, Lightning's, lookahead), never
-    runs hooks of its own, but those of the optimizer that it steps.
+    An optimizer that torch has initialised is itself, unless it only steps another one's groups
+    (lookahead). A wrapper that is no torch optimizer, or passes for one without
+    ``Optimizer.__init__`` (Accelerate's, Lightning's), never runs hooks of its own, but those of
+    the optimizer that it steps.
 
     Args:
         optimizer: A torch optimizer, or a wrapper of one, several deep if need be.
@@ -34,7 +35,7 @@ def unwrapped(optimizer: Any) -> torch.optim.Optimizer:
     >>> unwrapped(Wrapper(Wrapper(sgd))) is sgd
     True
     """
-    found = _hooked(optimizer, set(), 0)
+    found = _hooked(optimizer, {})
     if len(found) == 1:
         return found[0]
     kind = type(optimizer).__name__
@@ -52,28 +53,43 @@ def unwrapped(optimizer: Any) -> torch.optim.Optimizer:
     raise UnsupportedError(f"optimizer must be a torch.optim.Optimizer, but got {kind}.")
 
 
-def _hooked(thing: Any, seen: set[int], depth: int) -> list[torch.optim.Optimizer]:
+def _hooked(thing: Any, seen: dict[int, Any]) -> list[torch.optim.Optimizer]:
     """Return the optimizers in a wrapper whose hooks run, without going in circles."""
-    if id(thing) in seen or depth > _DEEPEST:
+    if id(thing) in seen or len(seen) >= _MOST:
         return []
-    seen.add(id(thing))
+    # Kept, so that no other object gets its number.
+    seen[id(thing)] = thing
     initialised = _is_initialised(thing)
     if initialised and getattr(type(thing).step, "hooked", False):
-        return [thing]
+        return _holder_of_groups(thing, seen) or [thing]
     for name in _NAMES:
-        found = _hooked_within(_attribute(thing, name), seen, depth)
+        found = _hooked_within(_attribute(thing, name), seen)
         if found:
             return found
-    others = [each for value in _own(thing).values() for each in _hooked_within(value, seen, depth)]
+    others = [each for value in _own(thing).values() for each in _hooked_within(value, seen)]
     # The class of an initialised optimizer may have got another ``step`` on top of the hooked one.
     if not others and initialised and any(_has_hooked_step(kind) for kind in type(thing).__mro__):
         return [thing]
     return others
 
 
-def _hooked_within(value: Any, seen: set[int], depth: int) -> list[torch.optim.Optimizer]:
+def _holder_of_groups(optimizer: Any, seen: dict[int, Any]) -> list[torch.optim.Optimizer]:
+    """Return the optimizer inside that steps the very same groups and holds their state, if any.
+
+    Such are the wrapped ones of lookahead and of sharpness-aware minimisation.
+    """
+    for name in _NAMES:
+        inner = _attribute(optimizer, name)
+        if not isinstance(inner, torch.optim.Optimizer) or inner is optimizer:
+            continue
+        if inner.param_groups is optimizer.param_groups:
+            return _hooked(inner, seen)
+    return []
+
+
+def _hooked_within(value: Any, seen: dict[int, Any]) -> list[torch.optim.Optimizer]:
     if isinstance(value, torch.optim.Optimizer) or _looks_like_an_optimizer(value):
-        return _hooked(value, seen, depth + 1)
+        return _hooked(value, seen)
     return []
 
 
