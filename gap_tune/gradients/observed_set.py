@@ -28,7 +28,7 @@ class ObservedSet:
     def __init__(self, every: Iterable[Tensor]) -> None:
         self.every = list(every)
         self.positions: list[int] = []
-        self._waiting = list(range(len(self.every)))
+        self._waiting = dict(enumerate(self.every))
         self._admit()
 
     @property
@@ -79,14 +79,19 @@ class ObservedSet:
     def _keep(self, positions: list[int]) -> None:
         self.positions = positions
         kept = set(positions)
-        self._waiting = [i for i in range(len(self.every)) if i not in kept]
+        self._waiting = {i: each for i, each in enumerate(self.every) if i not in kept}
 
     def _admit(self) -> bool:
         """Observe those that train by now."""
-        every = self.every
-        late = [i for i in self._waiting if every[i].requires_grad or every[i].grad is not None]
-        # A lazy module's parameters have no shape before its first batch.
-        late = [i for i in late if not is_lazy(every[i])]
+        # Almost always none does, and there may be hundreds to look at.
+        if not any(each.requires_grad or each.grad is not None for each in self._waiting.values()):
+            return False
+        late = [i for i, each in self._waiting.items() if _trains(each)]
         if late:
             self._keep(sorted(self.positions + late))
         return bool(late)
+
+
+def _trains(parameter: Tensor) -> bool:
+    # A lazy module's parameters have no shape before its first batch.
+    return (parameter.requires_grad or parameter.grad is not None) and not is_lazy(parameter)
