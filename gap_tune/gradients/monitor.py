@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
 from gap_tune.gradients.observer import GradientObserver
 from gap_tune.gradients.reading import all_parameters, is_sharded
@@ -73,7 +74,7 @@ class GradientMonitor(GradientObserver):
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.stepped = False
-        if not has_closure(args, kwargs) and not is_placeholder_step(optimizer):
+        if not has_closure(args, kwargs) and not is_placeholder_step(optimizer, self._group):
             self._observe_step(optimizer, **amp_state(optimizer))
 
     def _after_step(
@@ -95,7 +96,9 @@ def _costs(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {"whitening": (float(group["betas"][1]),), "eps": float(group["eps"])}
 
 
-def is_placeholder_step(optimizer: torch.optim.Optimizer) -> bool:
+def is_placeholder_step(
+    optimizer: torch.optim.Optimizer, process_group: dist.ProcessGroup | None = None
+) -> bool:
     """Tell whether the step about to be taken only makes the optimizer's state.
 
     ``get_optimizer_state_dict`` and ``set_optimizer_state_dict`` of
@@ -109,6 +112,7 @@ def is_placeholder_step(optimizer: torch.optim.Optimizer) -> bool:
 
     Args:
         optimizer: The optimizer, asked from a step pre-hook.
+        process_group: Ranks that hold different parameters and must answer alike; all ask.
 
     >>> weight = torch.nn.Parameter(torch.ones(2))
     >>> optimizer = torch.optim.SGD([weight], lr=0.0)
@@ -124,7 +128,12 @@ def is_placeholder_step(optimizer: torch.optim.Optimizer) -> bool:
         return False
     parameters = all_parameters(optimizer.param_groups)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    return bool(gradients) and not any(map(_has_value, gradients))
+    found = bool(gradients), any(map(_has_value, gradients))
+    if process_group is not None:
+        flags = torch.tensor(found, dtype=torch.int32, device=parameters[0].device)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=process_group)
+        found = bool(flags[0]), bool(flags[1])
+    return found == (True, False)
 
 
 def _is_zero(rate: Any) -> bool:

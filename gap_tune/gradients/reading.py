@@ -142,7 +142,7 @@ class GradientReader:
             absent = set(self.absent)
             lengths = torch.tensor([s.length for s in self.slices])
             has = torch.tensor([i not in absent for i in range(len(self.slices))])
-            mask = has.repeat_interleave(lengths).to(self.device)
+            mask = has.repeat_interleave(lengths).to(self.device, non_blocking=True)
             self._masks[self.absent] = mask
             if len(self._masks) > _MASKS:
                 self._masks.popitem(last=False)

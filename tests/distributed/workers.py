@@ -115,6 +115,16 @@ def experts(rank: int) -> dict[str, Any]:
     optimizer = torch.optim.SGD([weight], lr=0.05, momentum=0.9)
     monitor = GradientMonitor(optimizer, process_group=dist.group.WORLD)
     chosen = []
+    # A warm-up's first step, with a gradient on one rank and zeros on the other: all take it.
+    optimizer.param_groups[0]["lr"] = 0.0
+    weight.grad = torch.full((4,), 1.0 - rank)
+    optimizer.step()
+    assert monitor.stepped
+    # What only makes the state, all leave out.
+    weight.grad = torch.zeros(4)
+    optimizer.step()
+    assert not monitor.stepped
+    optimizer.param_groups[0]["lr"] = 0.05
     for step in range(STEPS):
         generator = torch.Generator().manual_seed(step)
         # Rank 1 is frozen at first; later the ranks take turns, and some steps are of neither.
