@@ -137,6 +137,12 @@ def a_schedule_that_cycles_momentum(folder: Path) -> None:
 
 
 @said
+def statistics_of_other_candidates(folder: Path) -> None:
+    saved = gap_tune.GradientMonitor(sgd(), candidates=(0.5, 0.9)).state_dict()
+    gap_tune.GradientMonitor(sgd()).load_state_dict(saved)
+
+
+@said
 def outside_of_tune(folder: Path) -> None:
     gap_tune.attach(sgd(momentum=0.9), ASKS).report({"loss": 1.0})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gap_tune.control.momentum import apply_beta2, group_momentum, has_momentum
+from gap_tune.control.momentum import group_momentum, has_momentum
 from gap_tune.control.momentum_control import MomentumControl, apply_momentum
 
-__all__ = ["MomentumControl", "apply_beta2", "apply_momentum", "group_momentum", "has_momentum"]
+__all__ = ["MomentumControl", "apply_momentum", "group_momentum", "has_momentum"]

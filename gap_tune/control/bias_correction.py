@@ -9,33 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gap_tune.control.momentum import group_momentum
+from gap_tune.control.average_weight import AverageWeight, Missing, SavedNotes
+from gap_tune.control.step_counts import StepCounts, on_host
 
-# Weight that changes no double-precision number.
-_NOTHING = 1e-17
-# What a learning rate is multiplied by, with the parameters that it is multiplied by it for.
-Factors = list[tuple[float | Tensor, list[Tensor]]]
+# Optimizers that divide an average of squared gradients by 1 - beta2^t as well.
+_SECOND = (torch.optim.Adam, torch.optim.AdamW)
 
 
 @dataclass(frozen=True)
-class Missing:
-    """How much weight an average lacked after some steps.
-
-    An average ``m_t = beta1 m_{t-1} + (1 - beta1) g_t`` that starts at zero has the total weight
-    ``1 - w`` with ``w`` the product of all beta1 so far. Under a beta1 that stays, ``w`` shrinks by
-    it with each step, so a note is made where beta1 changes and holds from there on.
+class Part:
+    """Parameters of a group that take the coming step alike.
 
     Attributes:
-        steps: Steps that the parameter had taken, as the optimizer counts them.
-        weight: ``w`` after them.
+        factor: What their learning rate is multiplied by; a 0-d tensor where only a device knows.
+        parameters: The parameters.
+        eps: What the optimizer's epsilon is multiplied by.
     """
 
-    steps: int
-    weight: float
-
-    def after(self, steps: int, momentum: float) -> float:
-        """Return ``w`` after so many steps in all, the later ones with this momentum."""
-        return float(self.weight * momentum ** max(0, steps - self.steps))
+    factor: float | Tensor
+    parameters: list[Tensor]
+    eps: float = 1.0
 
 
 class BiasCorrection:
@@ -43,15 +36,13 @@ class BiasCorrection:
 
     These optimizers divide their average by ``1 - beta1^t``, the total weight of an average whose
     beta1 never changed: going from 0.5 to 0.99 at step 10 would enlarge the step tenfold. The
-    factor ``(1 - beta1^t) / (1 - w_t)`` on the learning rate puts the true total weight there. It
-    is each parameter's own, as t is: one whose gradients began late, or came now and then, has
-    another than its neighbours in the same group.
+    factor ``(1 - beta1^t) / (1 - w_t)`` on the learning rate puts the true total weight there
+    (``Missing``). It is each parameter's own, as t is: one whose gradients began late, or came now
+    and then, has another than its neighbours in the same group. With beta2, whose average is under
+    a root beside epsilon, both are multiplied by ``sqrt((1 - w_t) / (1 - beta2^t))``.
 
-    Steps are the optimizer's own count, never one kept here, so that whatever loads, replaces or
-    advances the optimizer's state is followed. Where that count lies on an accelerator (fused and
-    capturable optimizers) it is read when momentum changes, and the gradients that come tell how
-    it goes on: nothing waits for the device at a step. Only ``torch.amp.GradScaler`` can make a
-    fused optimizer skip a step without the host knowing; then the factor is computed on the device.
+    Nothing waits for the device at a step. Only ``torch.amp.GradScaler`` can make a fused optimizer
+    skip a step without the host knowing; then the factor is computed on the device.
 
     Args:
         optimizer: An optimizer that divides its average by ``1 - beta1^t``.
@@ -59,134 +50,88 @@ class BiasCorrection:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        # Without a note, beta1 has been the same since the first step.
-        self._notes: dict[Tensor, Missing] = {}
-        # By the identity of a group: the momentum of its last step.
-        self._latest: dict[int, float] = {}
-        # Steps of parameters whose count is on a device.
-        self._counted: dict[Tensor, int] = {}
-        self._saved: list[list[tuple[int, float] | None]] = []
-        self.read_counts()
+        self._counts = StepCounts(optimizer)
+        places = range(2 if isinstance(optimizer, _SECOND) else 1)
+        self._weights = [AverageWeight(place, self._counts) for place in places]
+        self._saved: list[SavedNotes] = []
 
-    def follow(self) -> None:
-        """Note, before a step, where a group's momentum is another than at its last step."""
-        now: dict[int, float] = {}
-        for group in self._optimizer.param_groups:
-            momentum = now[id(group)] = group_momentum(group)
-            latest = self._latest.get(id(group), momentum)
-            if momentum != latest:
-                self._note(group, latest)
-        self._latest = now
+    def follow(self, *, read: bool = False) -> None:
+        """Note where a beta is another than at the last step.
 
-    def _note(self, group: Mapping[str, Any], momentum: float) -> None:
-        """Note what the averages of a group lack that were made with this momentum."""
-        for parameter in group["params"]:
-            steps = self._steps(parameter, group)
-            note = self._note_of(parameter, steps) or Missing(0, 1.0)
-            self._notes[parameter] = Missing(steps, note.after(steps, momentum))
+        Args:
+            read: Whether to make sure of the steps before, which may wait for a device.
+        """
+        if read:
+            self._counts.read()
+        for weight in self._weights:
+            weight.follow(self._optimizer.param_groups)
 
-    def _note_of(self, parameter: Tensor, steps: int) -> Missing | None:
-        """Return a parameter's note; None where its average has been started anew since."""
-        note = self._notes.get(parameter)
-        if note is not None and steps < note.steps:
-            del self._notes[parameter]
-            return None
-        return note
+    def parts(self, group: Mapping[str, Any]) -> list[Part]:
+        """Return how the parameters of a group take the coming step.
 
-    def factors(self, group: Mapping[str, Any]) -> Factors:
-        """Return the factors of the coming step, with the parameters of the group that have each.
-
-        Parameters without a note have the factor 1 exactly: an optimizer whose momentum never
+        Parameters whose betas never changed have the factor 1 exactly: an optimizer that is never
         changed follows torch bit for bit.
         """
         found_inf = getattr(self._optimizer, "found_inf", None)
         on_device = found_inf is not None and not on_host(found_inf)
-        momentum = group_momentum(group)
-        known: dict[tuple[int, Missing | None], float | Tensor] = {}
-        factors: dict[Any, tuple[float | Tensor, list[Tensor]]] = {}
+        known: dict[Any, tuple[float | Tensor, float]] = {}
+        parts: dict[Any, Part] = {}
         for parameter in group["params"]:
-            note: Missing | None = None
-            key: tuple[int, Missing | None] = (0, None)
-            if parameter in self._notes:
-                steps = self._steps(parameter, group)
-                note = self._note_of(parameter, steps)
-                key = (steps, note)
-                if note is not None and max(note.weight, momentum**steps) < _NOTHING:
-                    # Both weights are whole: as if momentum had never changed.
-                    del self._notes[parameter]
+            key = self._key(parameter, group)
             if key not in known:
-                step = self._step_tensor(parameter) if on_device and note else None
-                known[key] = _factor(momentum, key[0] if step is None else step, note)
-            factor = known[key]
-            by = factor if isinstance(factor, float) else key
-            factors.setdefault(by, (factor, []))[1].append(parameter)
-        return list(factors.values())
+                step = self._counts.on_device(parameter) if on_device and key else None
+                known[key] = self._factors(group, key, step)
+            factor, eps = known[key]
+            by = (factor, eps) if isinstance(factor, float) else key
+            parts.setdefault(by, Part(factor, [], eps)).parameters.append(parameter)
+        return list(parts.values())
+
+    def _key(self, parameter: Tensor, group: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return steps and notes, on which factors depend; empty where there are no notes."""
+        if not any(weight.has_note(parameter) for weight in self._weights):
+            return ()
+        steps = self._counts.of(parameter, group)
+        notes = (w.settled(parameter, steps, w.beta(group)) for w in self._weights)
+        return (steps, *notes)
+
+    def _factors(
+        self, group: Mapping[str, Any], key: tuple[Any, ...], step: Tensor | None
+    ) -> tuple[float | Tensor, float]:
+        """Return what learning rate and epsilon are multiplied by."""
+        if not key:
+            return 1.0, 1.0
+        after = (key[0] if step is None else step) + 1
+        betas = [weight.beta(group) for weight in self._weights]
+        ratios = [_ratio(beta, after, note) for beta, note in zip(betas, key[1:], strict=True)]
+        second = 1.0 if len(ratios) < 2 else ratios[1] ** -0.5
+        # Fused kernels take epsilon as a number; it matters where gradients are as small.
+        return ratios[0] * second, second if isinstance(second, float) else 1.0
 
     def count(self) -> None:
         """Count, after a step, the steps that cannot be read without waiting for a device."""
-        groups = self._optimizer.param_groups
-        if not self._counted:
-            # The first step has made the counts, all of them in the same place.
-            states = (self._optimizer.state.get(p) for g in groups for p in g["params"])
-            first = next((state.get("step") for state in states if state), None)
-            if isinstance(first, Tensor) and not on_host(first):
-                self.read_counts()
-            return
-        for group in groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._counted[parameter] = self._counted.get(parameter, 0) + 1
-
-    def read_counts(self) -> None:
-        """Read counts that are on a device, all at once; waits for it where there are any."""
-        parameters = [p for g in self._optimizer.param_groups for p in g["params"]]
-        on_device = [(p, step) for p in parameters if (step := self._step_tensor(p)) is not None]
-        if on_device:
-            steps = torch.stack([step.float() for _, step in on_device]).tolist()
-            self._counted = {p: round(n) for (p, _), n in zip(on_device, steps, strict=True)}
-
-    def _step_tensor(self, parameter: Tensor) -> Tensor | None:
-        """Return a parameter's count where it is on a device."""
-        step = self._optimizer.state.get(parameter, {}).get("step")
-        return step if isinstance(step, Tensor) and not on_host(step) else None
-
-    def _steps(self, parameter: Tensor, group: Mapping[str, Any]) -> int:
-        """Return the steps that a parameter has taken."""
-        step = self._optimizer.state.get(parameter, {}).get("step", group.get("step", 0))
-        if isinstance(step, Tensor):
-            return round(step.item()) if on_host(step) else self._counted.get(parameter, 0)
-        return int(step)
+        self._counts.count()
 
     def release(self) -> None:
         """Leave averages with the weight that the optimizer will divide them by, uncorrected."""
-        self.follow()
-        self.read_counts()
-        for group in self._optimizer.param_groups:
-            momentum = group_momentum(group)
-            for parameter in group["params"]:
-                steps = self._steps(parameter, group)
-                note = self._note_of(parameter, steps)
-                if steps and note is not None:
-                    held = 1.0 - note.after(steps, momentum)
-                    _rescale(self._optimizer, parameter, (1.0 - momentum**steps) / held)
-        self._notes.clear()
+        self.follow(read=True)
+        names = ("exp_avg", "exp_avg_sq")
+        groups = self._optimizer.param_groups
+        for name, weight in zip(names, self._weights, strict=False):
+            for group in groups:
+                for parameter in group["params"]:
+                    steps = self._counts.of(parameter, group)
+                    note = weight.note(parameter, steps)
+                    if steps and note is not None:
+                        ratio = _ratio(weight.beta(group), steps, note)
+                        _rescale(self._optimizer, parameter, name, float(ratio))
+            weight.start(groups, [])
 
-    def state_dict(self) -> list[list[tuple[int, float] | None]]:
-        """Return the notes by group and parameter, brought up to the present step."""
-        self.follow()
-        self.read_counts()
-        state: list[list[tuple[int, float] | None]] = []
-        for group in self._optimizer.param_groups:
-            momentum = group_momentum(group)
-            notes: list[tuple[int, float] | None] = []
-            for parameter in group["params"]:
-                steps = self._steps(parameter, group)
-                note = self._note_of(parameter, steps)
-                notes.append(None if note is None else (steps, note.after(steps, momentum)))
-            state.append(notes)
-        return state
+    def state_dict(self) -> list[SavedNotes]:
+        """Return the notes for each beta, brought up to the present step."""
+        self.follow(read=True)
+        return [weight.saved(self._optimizer.param_groups) for weight in self._weights]
 
-    def load_state_dict(self, state: list[list[tuple[int, float] | None]]) -> None:
+    def load_state_dict(self, state: list[SavedNotes]) -> None:
         """Continue from what ``state_dict`` returned, before or after the optimizer does."""
         self._saved = state
         self.reread()
@@ -195,17 +140,12 @@ class BiasCorrection:
         """Start from an optimizer's state that has just been loaded.
 
         Saved notes hold where the parameter's count is theirs, whichever was loaded first. Other
-        averages were made with the momentum that came with them.
+        averages were made with the betas that came with them.
         """
-        self._notes.clear()
-        self._counted.clear()
-        self.read_counts()
-        groups = self._optimizer.param_groups
-        self._latest = {id(group): group_momentum(group) for group in groups}
-        for group, notes in zip(groups, self._saved, strict=False):
-            for parameter, note in zip(group["params"], notes, strict=False):
-                if note is not None and note[0] == self._steps(parameter, group):
-                    self._notes[parameter] = Missing(*note)
+        self._counts.read()
+        for i, weight in enumerate(self._weights):
+            saved = self._saved[i] if i < len(self._saved) else []
+            weight.start(self._optimizer.param_groups, saved)
 
 
 def rescale_averages(
@@ -217,30 +157,23 @@ def rescale_averages(
     ``(1 - beta1_new^t) / (1 - beta1_old^t)``, an average stays the mean of gradients that it was,
     as the optimizer will divide it.
     """
-    present = group_momentum(group)
+    present = float(group["betas"][0])
     for parameter in group["params"]:
         steps = int(optimizer.state.get(parameter, {}).get("step", group.get("step", 0)))
         if steps:
-            _rescale(optimizer, parameter, (1.0 - momentum**steps) / (1.0 - present**steps))
+            ratio = (1.0 - momentum**steps) / (1.0 - present**steps)
+            _rescale(optimizer, parameter, "exp_avg", ratio)
 
 
-def _rescale(optimizer: torch.optim.Optimizer, parameter: Tensor, factor: float) -> None:
-    average = optimizer.state.get(parameter, {}).get("exp_avg")
+@torch.no_grad()
+def _rescale(optimizer: torch.optim.Optimizer, parameter: Tensor, name: str, ratio: float) -> None:
+    average = optimizer.state.get(parameter, {}).get(name)
     if average is not None:
-        with torch.no_grad():
-            average.mul_(factor)
+        average.mul_(ratio)
 
 
-def on_host(tensor: Tensor) -> bool:
-    """Tell whether a tensor's value can be read without waiting for a device."""
-    return tensor.device.type == "cpu"
-
-
-def _factor(momentum: float, steps: int | Tensor, note: Missing | None) -> float | Tensor:
-    """Return ``(1 - beta1^t) / (1 - w_t)`` of the step after so many."""
+def _ratio(beta: float, steps: int | Tensor, note: Missing | None) -> Any:
+    """Return ``(1 - beta^t) / (1 - w_t)`` after t steps."""
     if note is None:
         return 1.0
-    after = steps + 1
-    held = 1.0 - note.weight * momentum ** (after - note.steps)
-    factor = (1.0 - momentum**after) / held
-    return factor if isinstance(factor, Tensor) else float(factor)
+    return (1.0 - beta**steps) / (1.0 - note.weight * beta ** (steps - note.steps))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gap_tune.control.bias_correction import Factors
+from gap_tune.control.bias_correction import Part
 from gap_tune.control.momentum import group_momentum, write
 from gap_tune.theory.momentum import coupling_factor
 
@@ -46,25 +46,24 @@ class Substitution:
         self._own: list[tuple[dict[str, Any], str, Any]] = []
         self._groups: list[dict[str, Any]] | None = None
 
-    def put_in(self, factors: list[Factors]) -> None:
+    def put_in(self, parts: list[list[Part]]) -> None:
         """Put factors on every group's learning rate.
 
         Args:
-            factors: For each group its factors, with the parameters that have each. A group whose
-                parameters differ is several groups for the time of the step.
+            parts: Of each group. One of several parts is several groups for the time of the step.
         """
         groups = self._optimizer.param_groups
-        for group, parts in zip(groups, factors, strict=True):
-            self._decay_on_device(group, parts)
-            if len(parts) == 1 and not _is_one(parts[0][0]):
-                self._replace(group, parts[0][0])
-        if all(len(parts) <= 1 for parts in factors):
+        for group, own in zip(groups, parts, strict=True):
+            self._decay_on_device(group, own)
+            if len(own) == 1:
+                self._replace(group, own[0])
+        if all(len(own) <= 1 for own in parts):
             return
         self._groups = groups
         self._optimizer.param_groups = [
             one
-            for group, parts in zip(groups, factors, strict=True)
-            for one in ([group] if len(parts) <= 1 else [_part(group, *part) for part in parts])
+            for group, own in zip(groups, parts, strict=True)
+            for one in ([group] if len(own) <= 1 else [_group_of(group, part) for part in own])
         ]
 
     def take_out(self) -> None:
@@ -74,46 +73,45 @@ class Substitution:
         while self._own:
             write(*self._own.pop())
 
-    def _decay_on_device(self, group: Mapping[str, Any], parts: Factors) -> None:
+    def _decay_on_device(self, group: Mapping[str, Any], parts: list[Part]) -> None:
         """Decay weights here where the factor, and so what undoes it, is known to a device only.
 
         Fused optimizers take the weight decay as a number.
         """
         found_inf = getattr(self._optimizer, "found_inf", 0.0)
-        for factor, parameters in parts:
-            if isinstance(factor, Tensor) and decays_apart(group):
+        for part in parts:
+            if isinstance(part.factor, Tensor) and _decays_apart(group):
                 kept = 1.0 - group["lr"] * group["weight_decay"] * (found_inf == 0)
                 with torch.no_grad():
-                    torch._foreach_mul_([p for p in parameters if p.grad is not None], kept)
+                    torch._foreach_mul_([p for p in part.parameters if p.grad is not None], kept)
 
-    def _replace(self, group: dict[str, Any], factor: float | Tensor) -> None:
+    def _replace(self, group: dict[str, Any], part: Part) -> None:
         """Multiply a group's own numbers; in place where they are tensors, which graphs hold."""
-        for key, value in _numbers(group, factor).items():
+        for key, value in _numbers(group, part).items():
             own = group[key]
             self._own.append((group, key, own.clone() if isinstance(own, Tensor) else own))
             write(group, key, value)
 
 
-def _part(group: Mapping[str, Any], factor: float | Tensor, parameters: list[Tensor]) -> Any:
+def _group_of(group: Mapping[str, Any], part: Part) -> dict[str, Any]:
     """Return a group of some of the parameters, with their learning rate."""
-    return {**group, "params": parameters, **_numbers(group, factor)}
+    return {**group, "params": part.parameters, **_numbers(group, part)}
 
 
-def _numbers(group: Mapping[str, Any], factor: float | Tensor) -> dict[str, Any]:
-    """Return the learning rate times a factor, and the weight decay that stays with it."""
-    if _is_one(factor):
+def _numbers(group: Mapping[str, Any], part: Part) -> dict[str, Any]:
+    """Return what is another number at this step: the learning rate, and what goes with it."""
+    factor = part.factor
+    if isinstance(factor, float) and factor == part.eps == 1.0:
         return {}
     numbers = {"lr": group["lr"] * factor}
-    if decays_apart(group):
+    if _decays_apart(group):
         on_device = isinstance(factor, Tensor)
         numbers["weight_decay"] = 0.0 if on_device else group["weight_decay"] / factor
+    if part.eps != 1.0:
+        numbers["eps"] = group["eps"] * part.eps
     return numbers
 
 
-def decays_apart(group: Mapping[str, Any]) -> bool:
+def _decays_apart(group: Mapping[str, Any]) -> bool:
     """Tell whether a group's weight decay is decoupled: no part of the gradient, but times lr."""
     return bool(group.get("decoupled_weight_decay") and group["weight_decay"])
-
-
-def _is_one(factor: float | Tensor) -> bool:
-    return isinstance(factor, float) and factor == 1.0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 
-from gap_tune.control.bias_correction import BiasCorrection, Factors, rescale_averages
+from gap_tune.control.bias_correction import BiasCorrection, Part, rescale_averages
 from gap_tune.control.learning_rate import Substitution, coupling
-from gap_tune.control.momentum import group_momentum, set_momentum
+from gap_tune.control.momentum import apply_beta2, group_momentum, set_momentum
 from gap_tune.errors import UnsupportedError, check_range
+from gap_tune.gradients.wrappers import unwrapped
 from gap_tune.theory.families import Update, family_of
 
 # Weak on both sides: a control holds its optimizer.
@@ -45,6 +47,7 @@ def apply_momentum(optimizer: torch.optim.Optimizer, value: float) -> None:
     >>> optimizer.param_groups[0]["betas"]
     (0.8, 0.999)
     """
+    optimizer = unwrapped(optimizer)
     registered = _CONTROLS.get(optimizer)
     control = None if registered is None else registered()
     if control is not None:
@@ -111,6 +114,8 @@ class MomentumControl:
         self._applied: dict[int, float] = {}
         # By group: the momentum that its learning rate belongs to.
         self._references: dict[int, float] = {}
+        # Whether anything was applied; until then the optimizer follows torch bit for bit.
+        self._changed = False
         self._trained: float | None = None
         self._warned = False
         self._take_in_groups()
@@ -147,14 +152,24 @@ class MomentumControl:
         # Also what something else has set must not count as what made the averages so far.
         self._insist()
         if self._correction is not None:
-            self._correction.read_counts()
-            self._correction.follow()
+            self._correction.follow(read=True)
         set_momentum(self._optimizer, groups if group is None else [groups[group]], value)
         if group is None:
             self._everywhere, self._applied = float(value), {}
         else:
             self._applied[group] = float(value)
-        self._trained = None
+        self._changed, self._trained = True, None
+
+    def apply_beta2(self, value: float, *, group: int | None = None) -> None:
+        """Set beta2 of one group, or of all, which hold ``betas``.
+
+        Raises:
+            InvalidValueError: When ``value`` is outside [0, 1).
+        """
+        groups = self._optimizer.param_groups
+        for each in groups if group is None else [groups[group]]:
+            apply_beta2(each, value)
+        self._changed = True
 
     def differs(self, value: float, *, group: int | None = None) -> bool:
         """Tell whether a group, or any of them, is to use another momentum than ``value``."""
@@ -169,7 +184,7 @@ class MomentumControl:
         self._insist()
         if self._correction is not None:
             self._correction.follow()
-        self._substitution.put_in([self._factors(g) for g in self._optimizer.param_groups])
+        self._substitution.put_in([self._parts(g) for g in self._optimizer.param_groups])
 
     def after_step(self, *_: Any) -> None:
         """Put the reference learning rates back. Register as a step post-hook, before others."""
@@ -205,12 +220,12 @@ class MomentumControl:
         """Return what continuing needs besides the optimizer's own state."""
         self.settle()
         self._take_in_groups()
-        notes = [] if self._correction is None else self._correction.state_dict()
         return {
+            "changed": self._changed,
             "applied": dict(self._applied),
             "everywhere": self._everywhere,
             "references": dict(self._references),
-            "missing": notes,
+            "averages": [] if self._correction is None else self._correction.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -218,13 +233,16 @@ class MomentumControl:
         self.settle()
         self._applied = dict(state.get("applied", {}))
         self._everywhere = state.get("everywhere")
+        self._changed = state.get("changed", bool(self._applied))
         groups = self._optimizer.param_groups
         for i, reference in state.get("references", {}).items():
             self._references[i] = reference
             if i < len(groups):
                 groups[i]["reference_momentum"] = reference
         if self._correction is not None:
-            self._correction.load_state_dict(state.get("missing", []))
+            averages = state.get("averages", [])
+            # Earlier versions saved something else by that name, which is of no use now.
+            self._correction.load_state_dict(averages if isinstance(averages, list) else [])
         self.after_load()
 
     def _take_in_groups(self) -> None:
@@ -260,33 +278,40 @@ class MomentumControl:
             stacklevel=2,
         )
 
-    def _factors(self, group: dict[str, Any]) -> Factors:
-        """Return what a group's learning rate is multiplied by at this step."""
+    def _parts(self, group: dict[str, Any]) -> list[Part]:
+        """Return what a group's parameters have their learning rates multiplied by now."""
         coupled = coupling(group) if self.couples else 1.0
         if self.couples:
             group["coupled_lr"] = group["lr"] * coupled
-        changed = self._applied or self._everywhere is not None
-        if self._correction is None or not changed:
-            return [(coupled, group["params"])]
-        factors = self._correction.factors(group)
-        return [(coupled * factor, parameters) for factor, parameters in factors]
+        if self._correction is None or not self._changed:
+            return [Part(coupled, group["params"])]
+        parts = self._correction.parts(group)
+        return parts if coupled == 1.0 else [replace(p, factor=coupled * p.factor) for p in parts]
 
 
 def _update_of(optimizer: torch.optim.Optimizer) -> Update:
     """Return how an optimizer's update depends on its momentum.
 
+    An optimizer that the table of families does not know is taken for a sum of gradients where it
+    calls its coefficient ``momentum``, as SGD does, or for one of fixed size where it names steps
+    of an orthogonalisation, as Muon does.
+
     Raises:
-        UnsupportedError: When a group has no momentum, or the table of families does not know.
+        UnsupportedError: When a group has no momentum; or has ``betas``, and the table does not
+            know whether averages are divided by ``1 - beta1^t``.
     """
     for group in optimizer.param_groups:
         group_momentum(group)
     family = family_of(optimizer)
-    if family is None or family.update is Update.MEMORYLESS:
-        name = type(optimizer).__name__
-        raise UnsupportedError(
-            f"the optimizer must be of a class that the table of families knows (gap-tune families)"
-            f", since its bias correction must follow momentum, but got {name}: name its "
-            f'like by gap_tune.theory.families.register({name}, like="AdamW") or like="SGD with '
-            'momentum", or let the trial\'s momentum be ("gap": {"mode": "fixed"}).'
-        )
-    return family.update
+    if family is not None and family.update is not Update.MEMORYLESS:
+        return family.update
+    if all("momentum" in group for group in optimizer.param_groups):
+        orthogonal = any("ns_steps" in group for group in optimizer.param_groups)
+        return Update.FIXED_SIZE if orthogonal else Update.SUM
+    name = type(optimizer).__name__
+    raise UnsupportedError(
+        "an optimizer with 'betas' must be of a class that the table of families knows (gap-tune "
+        f"families), since its bias correction must follow momentum, but got {name}: name its like"
+        f' by gap_tune.theory.families.register({name}, like="AdamW"), or leave the trial\'s '
+        'momentum alone ("gap": {"mode": "fixed"}).'
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gap_tune.errors import StateError
-from gap_tune.gradients.whitening import Whitening, wide_dtype
+from gap_tune.gradients.whitening import HostWhitening, Whitening, wide_dtype
 
 # Layout of the vector of counters, next to the sums.
 WEIGHT, VALIDATION_WEIGHT, STEPS = range(3)
@@ -83,7 +83,12 @@ class FilterBank:
         self._bind_views()
 
     def observe(
-        self, gradient: Tensor, *, usable: Tensor | None = None, score: bool = True
+        self,
+        gradient: Tensor,
+        *,
+        usable: Tensor | None = None,
+        score: bool = True,
+        present: Tensor | None = None,
     ) -> None:
         """Score the filters against a fresh gradient, then let them take it in.
 
@@ -91,6 +96,8 @@ class FilterBank:
             gradient: ``g_t``, shape (n,); may hold NaN.
             usable: 0-d bool; False marks a step that must not be observed (an AMP overflow).
             score: Whether to add to the sums; the filters advance in any case.
+            present: Coordinates whose parameter had a gradient, bools of shape (n,); the filters
+                of the others stay as they are, as torch's do. None where all had.
         """
         finite = torch.isfinite(torch.dot(gradient, gradient) * self._headroom)
         if usable is not None:
@@ -98,10 +105,12 @@ class FilterBank:
         clean = torch.where(finite, gradient, 0.0)
         judge, price = clean.unsqueeze(0), None
         if self._whitening is not None:
-            judge, price = self._whitening.whiten(clean, finite)
+            judge, price = self._whitening.whiten(clean, finite, present)
         if score:
             self._score(clean, judge, price, finite)
-        torch.addcmul(clean, self._filters, torch.where(finite, self._pole, 1.0), out=self._filters)
+        advances = finite if present is None else finite & present
+        pole = torch.where(advances, self._pole, 1.0)
+        torch.addcmul(clean, self._filters, pole, out=self._filters)
         spare = (self._newest + 1).remainder_(self._lags + 1)
         self._history.index_copy_(0, spare, clean.unsqueeze(0))
         self._newest = torch.where(finite, spare, self._newest)
@@ -167,6 +176,7 @@ class FilterBank:
         Raises:
             StateError: When a tensor is missing or has another shape; nothing is changed then.
         """
+        state = with_masses_like(state, self._whitening)
         copy_checked(state, self._tensors())
         self.seen = int(state["seen"])
 
@@ -179,6 +189,22 @@ class FilterBank:
             "newest": self._newest,
         }
         return own if self._whitening is None else {**own, **self._whitening.tensors()}
+
+
+def with_masses_like(
+    state: Mapping[str, Any], whitening: Whitening | HostWhitening | None
+) -> Mapping[str, Any]:
+    """Return a saved state whose bias corrections are as many as those here, or make them so.
+
+    There is one for all coordinates until parameters differ in the steps that they took part in.
+    """
+    mass = state.get("mass")
+    if whitening is None or not isinstance(mass, Tensor) or mass.dim() != 2:
+        return state
+    mine = whitening.tensors()["mass"].shape[1]
+    if mass.shape[1] > mine:
+        whitening.widen()
+    return {**state, "mass": mass.expand(-1, mine)} if mass.shape[1] < mine else state
 
 
 def copy_checked(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ from gap_tune.gradients.filter_bank import (
     VALIDATION_WEIGHT,
     WEIGHT,
     copy_checked,
+    with_masses_like,
 )
 from gap_tune.gradients.whitening import HostWhitening, wide_dtype
 
@@ -59,8 +60,21 @@ class HostFilterBank:
     def _bind_views(self) -> None:
         self._filters, history = self._rows[: self._count], self._rows[self._count :]
         self._history = history.unbind()
-        few = max(1, (_THREADED - 1) // self._rows.shape[1])
-        self._parts = list(zip(self._filters.split(few), self._pole.split(few), strict=True))
+        self._few = max(1, (_THREADED - 1) // max(1, self._rows.shape[1]))
+        self._parts = self._split(self._pole)
+        self._present: Tensor | None = None
+        self._present_parts: list[tuple[Tensor, Tensor]] = []
+
+    def _split(self, pole: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Pair filters with their poles, few at a time."""
+        return list(zip(self._filters.split(self._few), pole.split(self._few), strict=True))
+
+    def _parts_of(self, present: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return filters and poles of the coordinates that are present, and 1 of the others."""
+        if present is not self._present:
+            self._present = present
+            self._present_parts = self._split(torch.where(present, self._pole, 1.0))
+        return self._present_parts
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -68,7 +82,12 @@ class HostFilterBank:
         self._bind_views()
 
     def observe(
-        self, gradient: Tensor, *, usable: Tensor | None = None, score: bool = True
+        self,
+        gradient: Tensor,
+        *,
+        usable: Tensor | None = None,
+        score: bool = True,
+        present: Tensor | None = None,
     ) -> None:
         """Score the filters against a fresh gradient, then let them take it in.
 
@@ -76,6 +95,7 @@ class HostFilterBank:
             gradient: ``g_t``, shape (n,); may hold NaN.
             usable: 0-d bool; False marks a step that must not be observed.
             score: Whether to add to the sums; the filters advance in any case.
+            present: As for ``FilterBank``.
         """
         self.seen += 1
         if (usable is not None and not usable) or not self._is_finite(gradient):
@@ -84,12 +104,12 @@ class HostFilterBank:
         self._history[spare].copy_(gradient)
         judges, prices = [gradient], [0.0]
         if self._whitening is not None:
-            judges, prices = self._whitening.whiten(gradient)
+            judges, prices = self._whitening.whiten(gradient, present)
         if score:
             for sums, judge, price in zip(self._sums, judges, prices, strict=True):
                 self._add(sums, torch.mv(self._rows, judge).tolist(), spare, price)
             self._weight = self._decay * self._weight + 1.0
-        for filters, pole in self._parts:
+        for filters, pole in self._parts if present is None else self._parts_of(present):
             torch.addcmul(gradient, filters, pole, out=filters)
         self._newest = spare
         self._steps += 1
@@ -146,6 +166,7 @@ class HostFilterBank:
         Raises:
             StateError: When a tensor is missing or has another shape; nothing is changed then.
         """
+        state = with_masses_like(state, self._whitening)
         tensors = self._tensors()
         copy_checked(state, tensors)
         self._sums, self._validation = tensors["sums"].tolist(), tensors["validation"].tolist()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch import distributed as dist
 
-from gap_tune.errors import UnsupportedError
 from gap_tune.gradients.observer import GradientObserver
-from gap_tune.gradients.reading import trainable_parameters
+from gap_tune.gradients.reading import all_parameters, is_sharded
 from gap_tune.gradients.step_hooks import hook_step
+from gap_tune.gradients.wrappers import unwrapped
 
 
 class GradientMonitor(GradientObserver):
@@ -19,16 +21,25 @@ class GradientMonitor(GradientObserver):
     cost per step does not depend on the size of the model (a coordinate sample), and observing
     never waits for the device; ``statistics()`` does, once.
 
+    Whatever trains is observed from its first step: parameters that are unfrozen, replaced or
+    added as a group later too. A step without any gradient is none, as in torch, and neither is
+    the one that ``torch.distributed.checkpoint.state_dict`` takes to make an optimizer's state.
+
     Args:
-        optimizer: Any ``torch.optim.Optimizer``.
+        optimizer: Any ``torch.optim.Optimizer``, or a wrapper of one (``unwrapped``).
         **options: ``candidates, sample, decay, lags, every, whitening, eps, process_group`` of
             ``GradientObserver``. Unless ``whitening`` is given, the gradients of optimizers that
             divide by ``sqrt(v)`` (their groups hold ``betas`` and ``eps``, as Adam's) are whitened
             by the optimizer's own beta2.
 
+    Attributes:
+        stepped: Whether the optimizer's last step counts as one. With a ``process_group`` one
+            without gradients here does too, since other ranks may have some: what is decided
+            together must be decided at the same steps.
+
     Raises:
-        InvalidValueError: When an argument is out of range or nothing is trainable.
-        UnsupportedError: When ``optimizer`` is no torch optimizer.
+        InvalidValueError: When an argument is out of range.
+        UnsupportedError: When ``optimizer`` is no torch optimizer and wraps none.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.ones(3))
@@ -43,11 +54,10 @@ class GradientMonitor(GradientObserver):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, **options: Any) -> None:
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise UnsupportedError(
-                f"optimizer must be a torch.optim.Optimizer, but got {type(optimizer).__name__}."
-            )
-        super().__init__(trainable_parameters(optimizer), **{**_costs(optimizer), **options})
+        optimizer = unwrapped(optimizer)
+        parameters = all_parameters(optimizer.param_groups)
+        super().__init__(parameters, **{**_costs(optimizer), **options})
+        self.stepped = False
         self._hooks = hook_step(optimizer, before=self._before_step, after=self._after_step)
 
     def detach(self) -> None:
@@ -59,14 +69,19 @@ class GradientMonitor(GradientObserver):
     def _before_step(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        if not has_closure(args, kwargs):
-            self.observe(**amp_state(optimizer))
+        self.stepped = False
+        if not has_closure(args, kwargs) and not is_placeholder_step(optimizer, self._group):
+            self._observe_step(optimizer, **amp_state(optimizer))
 
     def _after_step(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         if has_closure(args, kwargs):
-            self.observe()
+            self._observe_step(optimizer)
+
+    def _observe_step(self, optimizer: torch.optim.Optimizer, **amp: Any) -> None:
+        observed = self.observe(parameters=all_parameters(optimizer.param_groups), **amp)
+        self.stepped = observed or self._group is not None
 
 
 def _costs(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -75,6 +90,64 @@ def _costs(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     if "betas" not in group or "eps" not in group:
         return {}
     return {"whitening": (float(group["betas"][1]),), "eps": float(group["eps"])}
+
+
+def is_placeholder_step(
+    optimizer: torch.optim.Optimizer, process_group: dist.ProcessGroup | None = None
+) -> bool:
+    """Tell whether the step about to be taken only makes the optimizer's state.
+
+    ``get_optimizer_state_dict`` and ``set_optimizer_state_dict`` of
+    ``torch.distributed.checkpoint.state_dict`` step an optimizer without state with learning rates
+    of zero and gradients of zero. That is no step of training. A warm-up's first step has a
+    learning rate of zero as well, but gradients.
+
+    Gradients are read, which waits for the device, only where all learning rates are zero on the
+    host; of sharded gradients all ranks then must ask, and get the same answer. With a closure the
+    question makes no sense, since the gradients come later.
+
+    Args:
+        optimizer: The optimizer, asked from a step pre-hook.
+        process_group: Ranks that hold different parameters and must answer alike; all ask.
+
+    >>> weight = torch.nn.Parameter(torch.ones(2))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.0)
+    >>> weight.grad = torch.zeros(2)
+    >>> is_placeholder_step(optimizer)
+    True
+    >>> weight.grad = torch.ones(2)
+    >>> is_placeholder_step(optimizer)
+    False
+    """
+    rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
+    if not rates or not all(map(_is_zero, rates)):
+        return False
+    parameters = all_parameters(optimizer.param_groups)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    found = bool(gradients), any(map(_has_value, gradients))
+    if process_group is not None:
+        flags = torch.tensor(found, dtype=torch.int32, device=parameters[0].device)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=process_group)
+        found = bool(flags[0]), bool(flags[1])
+    return found == (True, False)
+
+
+def _is_zero(rate: Any) -> bool:
+    if isinstance(rate, Tensor):
+        return rate.device.type == "cpu" and not bool(rate.any())
+    return bool(rate == 0)
+
+
+@torch.no_grad()
+def _has_value(gradient: Tensor) -> bool:
+    """Tell whether a gradient is anything but zeros; a NaN is something too."""
+    if gradient.layout is not torch.strided:
+        # Placeholders are made as their parameters are, dense.
+        return True
+    if is_sharded(gradient):
+        whole: Any = gradient.ne(0).any()
+        return bool(whole.full_tensor())
+    return bool(gradient.any())
 
 
 def amp_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ from torch import Tensor
 from torch import distributed as dist
 
 from gap_tune.errors import StateError, check_count, check_range
+from gap_tune.gradients.carrying import carried
 from gap_tune.gradients.filter_bank import FilterBank, on_host
 from gap_tune.gradients.host_bank import HostFilterBank
+from gap_tune.gradients.observed_set import ObservedSet
 from gap_tune.gradients.reading import GradientReader
 from gap_tune.gradients.reduce import read_counters, sum_over_ranks
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
@@ -22,7 +25,10 @@ from gap_tune.gradients.statistics import (
 )
 from gap_tune.gradients.whitening import HostWhitening, Whitening
 
-_VERSION = 2
+_VERSION = 3
+# Version 2 does not say which parameters were observed: those that trained, as at its loading.
+_VERSIONS = (2, _VERSION)
+_NOTHING: dict[str, Any] = {"positions": [], "shapes": []}
 # Gradients that wait for the bank, at most, and coordinates in all of them. Right after a step
 # the caches hold weights: a first pass through the bank is slow, those that follow it are fast.
 _WAITING, _WAITING_COORDINATES = 16, 16 * DEFAULT_SAMPLE
@@ -33,8 +39,13 @@ class GradientObserver:
 
     ``GradientMonitor`` calls it at an optimizer's step; self-tuning optimizers call it themselves.
 
+    What trains is observed: a parameter that requires gradients, and from its first gradient on
+    any other. One that joins later starts from zero, as the optimizer's own buffers do; statistics
+    go on. One that is frozen later stays and adds nothing: as in torch, a parameter without a
+    gradient does not take the step, and its filters wait.
+
     Args:
-        parameters: The parameters to observe.
+        parameters: All parameters of the optimizer, or of a part of it; frozen ones too.
         candidates: K momentum values to compare, increasing, each in [0, 1).
         sample: Number of coordinates to observe (default 8,192); None observes all.
         decay: Factor in (0, 1] by which the sums shrink each step. The default 0.8 remembers about
@@ -48,8 +59,11 @@ class GradientObserver:
             ``statistics()``. Not needed for DDP, whose ranks have equal gradients, nor for
             ``DTensor`` parameters (FSDP2) over all ranks, which are recognised.
 
+    Attributes:
+        calls: Steps observed, those with NaN or infinity included.
+
     Raises:
-        InvalidValueError: When an argument is out of range or nothing is trainable.
+        InvalidValueError: When an argument is out of range.
         UnsupportedError: When a parameter is neither floating-point nor complex.
     """
 
@@ -68,52 +82,90 @@ class GradientObserver:
     ) -> None:
         self.candidates = check_candidates(candidates)
         self.betas2 = None if whitening is None else check_candidates(whitening)
+        self.calls = 0
         self._lags = check_count("lags", lags)
         self._every = check_count("every", every)
-        self._calls = 0
+        self._decay = check_range("decay", decay, 0.0, 1.0, low_open=True)
+        self._eps = check_range("eps", eps, 0.0, 1.0)
+        self._sample = sample
         self._group = process_group
-        self._reader = reader = GradientReader(parameters, sample)
+        self._pending: list[tuple[Tensor, Tensor | None, bool, Tensor | None]] = []
+        self._observed = ObservedSet(parameters)
+        self._start(self._reader_of(self._observed))
+
+    def _reader_of(self, observed: ObservedSet) -> GradientReader:
+        return GradientReader(observed.parameters, self._sample, observed.every)
+
+    def _start(self, reader: GradientReader) -> None:
+        """Begin with an empty bank for what a reader reads."""
+        self._reader = reader
+        self._bank = self._make_bank(reader)
+        self._pending.clear()
+        self._rows: list[Tensor] = []
+        self._block = min(_WAITING, max(1, _WAITING_COORDINATES // max(1, reader.size)))
+
+    def _make_bank(self, reader: GradientReader) -> HostFilterBank | FilterBank:
         on_cpu = reader.device.type == "cpu"
         costs: Any = None
         if self.betas2 is not None:
-            costs = (HostWhitening if on_cpu else Whitening)(
-                self.betas2, reader.weights, check_range("eps", eps, 0.0, 1.0)
-            )
-        self._bank = (HostFilterBank if on_cpu else FilterBank)(
+            costs = (HostWhitening if on_cpu else Whitening)(self.betas2, reader.weights, self._eps)
+        return (HostFilterBank if on_cpu else FilterBank)(
             self.candidates,
             reader.size,
             self._lags,
-            check_range("decay", decay, 0.0, 1.0, low_open=True),
+            self._decay,
             device=reader.device,
             dtype=reader.dtype,
             whitening=costs,
         )
-        self._pending: list[tuple[Tensor, Tensor | None, bool]] = []
-        self._rows: list[Tensor] = []
-        self._block = min(_WAITING, max(1, _WAITING_COORDINATES // reader.size))
 
     @torch.no_grad()
-    def observe(self, *, grad_scale: Tensor | None = None, found_inf: Tensor | None = None) -> None:
+    def observe(
+        self,
+        *,
+        grad_scale: Tensor | None = None,
+        found_inf: Tensor | None = None,
+        parameters: Sequence[Tensor] | None = None,
+    ) -> bool:
         """Take in the gradients that the parameters hold now, as those of one optimizer step.
 
         Args:
             grad_scale: What ``torch.amp.GradScaler`` multiplied them by, 0-d.
             found_inf: Not zero when ``GradScaler`` makes the optimizer skip this step, 0-d.
+            parameters: All parameters of the optimizer as of now; None where none came or went.
+
+        Returns:
+            Whether it was a step. Without any gradient it is none, as in torch, and nothing counts
+            it.
         """
-        self._calls += 1
-        usable = None if found_inf is None else (found_inf == 0).to(self._reader.device)
+        self.follow(parameters)
+        reader = self._reader
+        if not reader.has_gradient():
+            return False
+        self.calls += 1
+        usable = None if found_inf is None else (found_inf == 0).to(reader.device)
         place = len(self._pending)
         if place == len(self._rows):
-            self._rows.append(self._reader.empty())
-        row = self._reader.read(self._rows[place], grad_scale)
-        self._pending.append((row, usable, self._calls % self._every == 0))
+            self._rows.append(reader.empty())
+        row = reader.read(self._rows[place], grad_scale)
+        self._pending.append((row, usable, self.calls % self._every == 0, reader.present()))
         if place + 1 == self._block:
             self._take_in()
+        return True
+
+    def follow(self, parameters: Sequence[Tensor] | None = None) -> None:
+        """Observe what trains by now, as ``observe`` does first; arguments as there."""
+        if not self._observed.follow(parameters) and not self._reader.moved():
+            return
+        self._take_in()
+        state, old = self._bank.state_dict(), self._reader
+        self._start(self._reader_of(self._observed))
+        self._bank.load_state_dict(carried(state, old, self._reader))
 
     def _take_in(self) -> None:
         """Let the bank observe the gradients that wait for it, in their order."""
-        for gradient, usable, score in self._pending:
-            self._bank.observe(gradient, usable=usable, score=score)
+        for gradient, usable, score, present in self._pending:
+            self._bank.observe(gradient, usable=usable, score=score, present=present)
         self._pending.clear()
 
     @torch.no_grad()
@@ -121,10 +173,12 @@ class GradientObserver:
         """Score the candidates against the gradients that the parameters hold now.
 
         Call it after ``backward()`` on a held-out batch and before ``zero_grad()``; those
-        gradients must not be applied (Section 4 of arXiv 2512.06370).
+        gradients must not be applied (Section 4 of arXiv 2512.06370). Without any gradient nothing
+        is scored.
         """
         self._take_in()
-        self._bank.observe_validation(self._reader.read(self._reader.empty()))
+        if self._reader.has_gradient():
+            self._bank.observe_validation(self._reader.read(self._reader.empty()))
 
     def statistics(self) -> AlignmentStatistics:
         """Return the statistics of all steps so far; waits for the device once.
@@ -138,11 +192,16 @@ class GradientObserver:
         self._take_in()
         sampled = self._reader.size
         if self._group is not None or (self._reader.sharded and dist.is_initialized()):
-            sizes = torch.tensor([sampled])
+            sizes = torch.tensor([sampled, self._bank.seen])
             totals = sum_over_ranks(*self._bank.totals(), sizes, self._group)
-            sums, validation, counters, (sampled,) = (part.tolist() for part in on_host(totals))
+            sums, validation, counters, (sampled, seen) = (
+                part.tolist() for part in on_host(totals)
+            )
+            # Ranks may differ where one has no gradient at a step, as experts do.
+            seen = round(seen / dist.get_world_size(self._group))
         else:
             sums, validation, counters = self._bank.read()
+            seen = self._bank.seen
         count = len(self.candidates)
         return [
             AlignmentStatistics.trusted(
@@ -153,7 +212,7 @@ class GradientObserver:
                 whitening=None if self.betas2 is None else row[-1],
                 dimension=self._reader.dimension,
                 sampled=int(sampled),
-                **read_counters(counters, self._bank.seen),
+                **read_counters(counters, seen),
             )
             for row, validated in zip(sums, validation, strict=True)
         ]
@@ -171,40 +230,86 @@ class GradientObserver:
         self._take_in()
         return {
             "version": _VERSION,
-            "shape": self._shape(),
-            "calls": self._calls,
+            "shape": self._shape(self._reader),
+            "observed": self._observed.layout(),
+            "calls": self.calls,
             "bank": self._bank.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that ``state_dict`` returned.
+        """Continue from a state that ``state_dict`` returned, whatever is frozen now.
+
+        The parameters that were observed then are observed again. Statistics of other parameters,
+        candidates, lags or values of beta2 are of no use here: they start anew, with a warning
+        that says what differs.
 
         Raises:
-            StateError: When the state's version, candidates, lags or dimensions are not this
-                observer's; nothing is changed then.
+            StateError: When it is no such state, or one of another version; nothing is changed.
         """
-        self.check_state(state)
-        self._bank.load_state_dict(state["bank"])
-        self._pending.clear()
-        self._calls = state["calls"]
+        if difference := self.difference(state):
+            self.start_anew()
+            warn_of_new_start(difference)
+            return
+        observed = self._saved_set(state)
+        if observed.positions == self._observed.positions:
+            self._bank.load_state_dict(state["bank"])
+            self._pending.clear()
+        else:
+            reader = self._reader_of(observed)
+            bank = self._make_bank(reader)
+            bank.load_state_dict(state["bank"])
+            self._start(reader)
+            self._observed, self._bank = observed, bank
+        self.calls = state["calls"]
 
-    def check_state(self, state: Mapping[str, Any]) -> None:
-        """Raise ``StateError`` unless ``load_state_dict`` would take the state."""
-        if state.get("version") != _VERSION:
-            raise StateError(
-                f"the statistics' state must be of version {_VERSION}, "
-                f"but got {state.get('version')!r}."
-            )
-        if state["shape"] != self._shape():
-            raise StateError(
-                f"the statistics' state must have {self._shape()}, but got {state['shape']}."
-            )
+    def start_anew(self) -> None:
+        """Forget all gradients."""
+        self._start(self._reader_of(self._observed))
+        self.calls = 0
 
-    def _shape(self) -> dict[str, Any]:
+    def difference(self, state: Mapping[str, Any]) -> str:
+        """Return why a state's statistics cannot be continued here; "" where they can.
+
+        Raises:
+            StateError: When it is no state of this version.
+        """
+        _check_form(state)
+        if misfit := self._observed.misfit(state.get("observed", _NOTHING)):
+            return misfit
+        mine, saved = self._shape(self._reader_of(self._saved_set(state))), state["shape"]
+        differing = [name for name in mine if mine[name] != saved.get(name)]
+        return ", ".join(f"{name} {saved.get(name)}, but here {mine[name]}" for name in differing)
+
+    def _saved_set(self, state: Mapping[str, Any]) -> ObservedSet:
+        return self._observed.having(state["observed"]) if "observed" in state else self._observed
+
+    def _shape(self, reader: GradientReader) -> dict[str, Any]:
         return {
             "candidates": list(self.candidates),
             "whitening": None if self.betas2 is None else list(self.betas2),
             "lags": self._lags,
-            "dimension": self._reader.dimension,
-            "sampled": self._reader.size,
+            "dimension": reader.dimension,
+            "sampled": reader.size,
         }
+
+
+def warn_of_new_start(difference: str) -> None:
+    """Tell the user once that gradient statistics could not be continued."""
+    warnings.warn(
+        "gap_tune's gradient statistics start anew, since the saved ones are of "
+        f"{difference}; everything else continues.",
+        stacklevel=3,
+    )
+
+
+def _check_form(state: Mapping[str, Any]) -> None:
+    version = state.get("version") if isinstance(state, Mapping) else type(state).__name__
+    if version not in _VERSIONS:
+        raise StateError(
+            f"the statistics' state must be of version {_VERSION}, but got {version!r}."
+        )
+    missing = sorted({"shape", "calls", "bank"} - state.keys())
+    if missing:
+        raise StateError(
+            f"the statistics' state must hold shape, calls and bank, but lacks {missing}."
+        )

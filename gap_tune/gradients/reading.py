@@ -3,47 +3,63 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gap_tune.errors import InvalidValueError, UnsupportedError
+from gap_tune.errors import UnsupportedError, check_count
 from gap_tune.gradients.sampling import stratified_slices
 
+# Bools, one per coordinate: a few kilobytes each.
+_MASKS = 8
 _OF_COMPLEX = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def trainable_parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     """Return the parameters of all groups that require gradients, in order."""
-    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    return [p for p in all_parameters(optimizer.param_groups) if p.requires_grad]
+
+
+def all_parameters(groups: Iterable[Mapping[str, Any]]) -> list[Tensor]:
+    """Return the parameters of parameter groups, frozen ones too, in order."""
+    return [parameter for group in groups for parameter in group["params"]]
 
 
 class GradientReader:
     """Reads the sampled coordinates of the parameters' gradients as one vector of shape (n,).
 
-    A parameter without a gradient reads as zeros, a sparse gradient as the dense one that it
-    stands for, a complex one as real and imaginary parts, a sharded one (``DTensor``) as this
-    rank's shard. Half-precision gradients are read as float32. Coordinates are scaled by the
-    square root of their sampling weight, so that plain inner products of two readings estimate
-    inner products over all coordinates.
+    n may be 0: everything may be frozen, and a rank's share of a sharded parameter empty.
+
+    A parameter without a gradient reads as zeros (``present`` tells), a sparse gradient as the
+    dense one that it stands for, a complex one as real and imaginary parts, a sharded one
+    (``DTensor``) as this rank's shard. Half-precision gradients are read as float32. Coordinates
+    are scaled by the square root of their sampling weight, so that plain inner products of two
+    readings estimate inner products over all coordinates.
 
     Args:
         parameters: The observed parameters; the order fixes the order of coordinates.
         sample: Coordinates to read, or None for all.
+        beside: All parameters of the optimizer, observed or not, which tell the device where none
+            is observed and, equally on all ranks, whether any is sharded; None for the observed.
+
+    Attributes:
+        slices: What is read, in order.
+        absent: Numbers of the slices whose parameter had no gradient at the last reading.
 
     Raises:
-        InvalidValueError: When there is no trainable coordinate.
+        InvalidValueError: When ``sample`` is out of range.
         UnsupportedError: When a parameter is neither a floating-point nor a complex tensor.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], sample: int | None) -> None:
-        if not parameters:
-            raise InvalidValueError(
-                "the optimizer must hold at least one parameter that requires gradients, "
-                "but got none."
-            )
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        sample: int | None,
+        beside: Sequence[Tensor] | None = None,
+    ) -> None:
         for parameter in parameters:
             if not (parameter.is_floating_point() or parameter.is_complex()):
                 raise UnsupportedError(
@@ -51,20 +67,28 @@ class GradientReader:
                     f"but got {parameter.dtype}."
                 )
         locals_ = [_local(p) for p in parameters]
-        slices = stratified_slices([_real_numel(p) for p in locals_], sample)
+        numels = [_real_numel(p) for p in locals_]
+        if sample is not None:
+            check_count("sample", sample)
+        self.slices = slices = stratified_slices(numels, sample) if any(numels) else ()
         double = any(p.dtype in (torch.float64, torch.complex128) for p in parameters)
-        self.device = locals_[0].device
+        beside = parameters if beside is None else beside
+        self.parameters = list(parameters)
+        self.device = next(iter(locals_ or beside), torch.empty(0)).device
         self.dtype = torch.float64 if double else torch.float32
         self.dimension = sum(_real_numel(p) for p in parameters)
-        self.sharded = any(is_sharded(p) for p in parameters)
+        self.sharded = any(is_sharded(p) for p in beside)
         self._places = [self._place(parameters[s.tensor], s.start, s.length) for s in slices]
         # Beside shards, a plain parameter is whole on every rank, and counted once by each.
         ranks = torch.distributed.get_world_size() if self.sharded else 1
         copies = [_copies(p) if is_sharded(p) else ranks for p in parameters]
         self.weights = torch.cat(
-            [torch.full((s.length,), s.weight / copies[s.tensor]) for s in slices]
+            [torch.zeros(0)]
+            + [torch.full((s.length,), s.weight / copies[s.tensor]) for s in slices]
         ).to(self.device, self.dtype)
         self.size = len(self.weights)
+        self.absent: tuple[int, ...] = ()
+        self._masks: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._scale = None if bool((self.weights == 1).all()) else self.weights.sqrt()
 
     def empty(self) -> Tensor:
@@ -79,7 +103,8 @@ class GradientReader:
             grad_scale: What the gradients were multiplied by (``torch.amp.GradScaler`` leaves the
                 division to fused optimizers); None when they are as they should be.
         """
-        pieces = []
+        pieces: list[Tensor] = []
+        absent: list[int] = []
         strided, one = torch.strided, (1,)
         # Inline, and by the cheapest call there is: this loop is half the cost of observing.
         for parameter, start, length, plain in self._places:
@@ -87,14 +112,45 @@ class GradientReader:
             if plain and grad is not None and grad.layout is strided and grad.is_contiguous():
                 piece = grad.as_strided((length,), one, grad.storage_offset() + start)
             else:
+                if grad is None:
+                    absent.append(len(pieces))
                 piece = self._piece(grad, start, length)
             pieces.append(piece)
-        torch.cat(pieces, out=out)
+        self.absent = tuple(absent)
+        if pieces:
+            torch.cat(pieces, out=out)
         if self._scale is not None:
             out.mul_(self._scale)
         if grad_scale is not None:
             out.div_(grad_scale.to(self.device, self.dtype))
         return out
+
+    def has_gradient(self) -> bool:
+        """Tell whether any of the parameters, sampled or not, has a gradient now."""
+        return any(parameter.grad is not None for parameter in self.parameters)
+
+    def present(self) -> Tensor | None:
+        """Return which coordinates had a gradient at the last reading, bools of shape (n,).
+
+        None where all had. Which parameters take part repeats from step to step, so the last few
+        answers are kept: the same one is the same tensor.
+        """
+        if not self.absent:
+            return None
+        mask = self._masks.get(self.absent)
+        if mask is None:
+            absent = set(self.absent)
+            lengths = torch.tensor([s.length for s in self.slices])
+            has = torch.tensor([i not in absent for i in range(len(self.slices))])
+            mask = has.repeat_interleave(lengths).to(self.device, non_blocking=True)
+            self._masks[self.absent] = mask
+            if len(self._masks) > _MASKS:
+                self._masks.popitem(last=False)
+        return mask
+
+    def moved(self) -> bool:
+        """Tell whether the parameters have gone to another device since."""
+        return bool(self.parameters) and self.parameters[0].device != self.device
 
     def _piece(self, grad: Tensor | None, start: int, length: int) -> Tensor:
         """Return a run of coordinates of any gradient."""

@@ -12,14 +12,24 @@ Hook = Callable[[torch.optim.Optimizer, tuple[Any, ...], dict[str, Any]], None]
 
 
 def hook_step(
-    optimizer: torch.optim.Optimizer, *, before: Hook | None = None, after: Hook | None = None
+    optimizer: torch.optim.Optimizer,
+    *,
+    before: Hook | None = None,
+    after: Hook | None = None,
+    first: bool = True,
 ) -> list[RemovableHandle]:
     """Have functions called around every step of an optimizer; return the handles to remove them.
 
-    What is called after the step comes before all hooks that are there already, so that it finds
-    gradients and options as the step left them. Neither function is compiled where the step is: a
+    Neither function is compiled where the step is: a
     decision is Python's business, and its numbers would be part of the compiled graph, which would
     be made anew whenever one of them changes.
+
+    Args:
+        optimizer: A torch optimizer.
+        before: Called before the step, after the hooks that are there already.
+        after: Called after the step.
+        first: Whether ``after`` comes before the hooks that are there already, so that it finds
+            gradients and options as the step left them.
     """
     # Not a decorator, which would import torch's compiler with this module.
     handles = []
@@ -27,8 +37,9 @@ def hook_step(
         handles.append(optimizer.register_step_pre_hook(torch.compiler.disable(before)))
     if after is not None:
         handle = optimizer.register_step_post_hook(torch.compiler.disable(after))
-        # An OrderedDict, although torch declares less.
-        hooks: Any = optimizer._optimizer_step_post_hooks
-        hooks.move_to_end(handle.id, last=False)
+        if first:
+            # An OrderedDict, although torch declares less.
+            hooks: Any = optimizer._optimizer_step_post_hooks
+            hooks.move_to_end(handle.id, last=False)
         handles.append(handle)
     return handles

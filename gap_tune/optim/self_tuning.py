@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from gap_tune.control import MomentumControl, apply_beta2
+from gap_tune.control import MomentumControl
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError, check_count
-from gap_tune.gradients.monitor import amp_state, has_closure
-from gap_tune.gradients.observer import GradientObserver
+from gap_tune.gradients.monitor import amp_state, has_closure, is_placeholder_step
+from gap_tune.gradients.observer import GradientObserver, warn_of_new_start
+from gap_tune.gradients.reading import all_parameters
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.rules import AlignmentRule, Decision, FixedMomentum, MomentumRule
@@ -49,17 +50,18 @@ class SelfTuning(torch.optim.Optimizer):
 
     def _observe_groups(self) -> None:
         """Make the observers, whose statistics start anew."""
-        groups = self.param_groups
-        parts = [[g] for g in groups] if self._per_group else [groups]
-        self._observers = [
-            # Reports need long autocorrelations; a rule does not.
-            GradientObserver(
-                [p for g in part for p in g["params"] if p.requires_grad], lags=1, **self._options
-            )
-            for part in parts
-        ]
-        self._steps = 0
+        parts = self._parts()
+        # Reports need long autocorrelations; a rule does not.
+        self._observers = [GradientObserver(part, lags=1, **self._options) for part in parts]
         self._decisions: list[Decision | None] = [None] * len(parts)
+
+    def _parts(self) -> list[list[torch.Tensor]]:
+        """Return the parameters that each observer looks at, as of now."""
+        groups = self.param_groups
+        return [
+            all_parameters(part)
+            for part in ([[g] for g in groups] if self._per_group else [groups])
+        ]
 
     @property
     def momentum(self) -> float:
@@ -85,7 +87,7 @@ class SelfTuning(torch.optim.Optimizer):
         return by_beta2[self._present_beta2(0)]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, as in torch; the statistics start anew, since the gradient is another.
+        """Add a group, as in torch; it is observed from its first step.
 
         Raises:
             InvalidValueError: When each group has its own rule, and so the new one has none.
@@ -99,7 +101,6 @@ class SelfTuning(torch.optim.Optimizer):
                 "make the optimizer with all groups, or with one rule."
             )
         super().add_param_group(param_group)
-        self._observe_groups()
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the tuning's own state under the key "gap_tune"."""
@@ -107,7 +108,6 @@ class SelfTuning(torch.optim.Optimizer):
         control = self._control.state_dict()
         own = {
             "version": _VERSION,
-            "steps": self._steps,
             "control": control,
             "observers": [observer.state_dict() for observer in self._observers],
         }
@@ -117,34 +117,43 @@ class SelfTuning(torch.optim.Optimizer):
         """Load a state of this optimizer or of its torch counterpart.
 
         A torch state brings no statistics: they start anew, and the constructor's reference
-        momentum stays.
+        momentum stays. Statistics of other shapes, candidates, values of beta2 or numbers of rules
+        start anew as well, with a warning that says what differs.
 
         Raises:
-            StateError: When version, candidates, lags or dimensions are not this optimizer's;
+            StateError: When the version is not this optimizer's, or the statistics are none;
                 nothing is loaded then.
         """
         own = state_dict.get(_KEY)
-        if own is not None:
-            self._check_own(own)
+        difference = "" if own is None else self._difference(own)
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _KEY})
         if own is None:
             self._control.load_state_dict({})
             self._observe_groups()
             return
-        self._steps = own["steps"]
         self._control.load_state_dict(own["control"])
+        if difference:
+            self._observe_groups()
+            warn_of_new_start(difference)
+            return
         for observer, state in zip(self._observers, own["observers"], strict=True):
             observer.load_state_dict(state)
 
-    def _check_own(self, own: Mapping[str, Any]) -> None:
-        got = own.get("version"), len(own.get("observers", ()))
-        if got != (_VERSION, len(self._observers)):
+    def _difference(self, own: Mapping[str, Any]) -> str:
+        """Return why saved statistics cannot be continued; "" where they can."""
+        if own.get("version") != _VERSION:
             raise StateError(
-                f"the tuning's state must be of version {_VERSION} with "
-                f"{len(self._observers)} observers, but got version {got[0]} with {got[1]}."
+                f"the tuning's state must be of version {_VERSION}, but got {own.get('version')!r}."
             )
-        for observer, state in zip(self._observers, own["observers"], strict=True):
-            observer.check_state(state)
+        states, parts = own.get("observers", ()), self._parts()
+        if len(states) != len(parts):
+            return f"{len(states)} rules, but here are {len(parts)}"
+        for observer, part, state in zip(self._observers, parts, states, strict=True):
+            # Another group may have come since the last step.
+            observer.follow(part)
+            if difference := observer.difference(state):
+                return difference
+        return ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Everything but torch's hooks, which it leaves out as well.
@@ -165,11 +174,10 @@ class SelfTuning(torch.optim.Optimizer):
     def _tune(self, **amp: Any) -> None:
         if all(isinstance(rule, FixedMomentum) for rule in self._rules):
             return
-        for observer in self._observers:
-            observer.observe(**amp)
-        self._steps += 1
-        if self._steps % self._update_every == 0:
-            for i in range(len(self._observers)):
+        for i, (observer, part) in enumerate(zip(self._observers, self._parts(), strict=True)):
+            # Without a gradient there is no step, and nothing to decide.
+            stepped = observer.observe(parameters=part, **amp)
+            if stepped and observer.calls % self._update_every == 0:
                 self._decide(i)
 
     def _decide(self, i: int) -> None:
@@ -186,8 +194,7 @@ class SelfTuning(torch.optim.Optimizer):
         if not fixed and self._control.differs(decision.momentum, group=group):
             self._control.apply(decision.momentum, group=group)
         if len(decisions) > 1 and observer.betas2 is not None:
-            for g in self.param_groups if group is None else [self.param_groups[group]]:
-                apply_beta2(g, observer.betas2[best])
+            self._control.apply_beta2(observer.betas2[best], group=group)
 
     def _present_beta2(self, i: int) -> int:
         """Return the place of group i's beta2 among those compared."""
@@ -215,7 +222,7 @@ def _check_rules(rule: Rules, groups: int) -> list[MomentumRule]:
 # Plain functions, not bound methods: a bound method would make every optimizer a reference cycle
 # and would call the original from a deepcopy.
 def _before_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if not has_closure(args, kwargs):
+    if not has_closure(args, kwargs) and not is_placeholder_step(optimizer):
         optimizer._tune(**amp_state(optimizer))
     optimizer._control.before_step()
 

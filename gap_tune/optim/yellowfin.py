@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from gap_tune.errors import StateError, check_range
-from gap_tune.gradients.reading import GradientReader, trainable_parameters
+from gap_tune.gradients.observed_set import ObservedSet
+from gap_tune.gradients.observer import warn_of_new_start
+from gap_tune.gradients.reading import GradientReader, all_parameters
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.optim.momentum_sgd import MomentumSGD
 from gap_tune.optim.vectors import observed_gradient
@@ -39,7 +41,8 @@ class YellowFin(MomentumSGD):
 
     The variance needs the mean gradient. It is taken from a fixed sample of coordinates, so that
     besides the momentum buffer the memory does not grow with the model. ``step`` waits for the
-    device once.
+    device once. When parameters begin to train that did not so far, the averages start anew, since
+    the gradient is another.
 
     Where this differs from the authors' program: the first step follows the rule too, instead of a
     rate of 1; momentum and rate are exact, without an epsilon of 1e-6 that small gradients would
@@ -57,7 +60,7 @@ class YellowFin(MomentumSGD):
     Raises:
         InvalidValueError: When an option is out of range.
         UnsupportedError: When a parameter is complex or a gradient is sparse.
-        StateError: From ``load_state_dict``, when the state is of another kind, size or sample.
+        StateError: From ``load_state_dict``, when the state is of another kind or sample.
 
     Source: "YellowFin and the Art of Momentum Tuning" (arXiv 1706.03471), Algorithms 1 to 4.
 
@@ -73,6 +76,7 @@ class YellowFin(MomentumSGD):
 
     _averages: YellowFinAverages
     _mean: Tensor | None
+    _observed: ObservedSet
     _made_reader: GradientReader | None
 
     def __init__(
@@ -85,6 +89,7 @@ class YellowFin(MomentumSGD):
         sample: int | None = DEFAULT_SAMPLE,
     ) -> None:
         self._sample = sample
+        self._observed = ObservedSet(())
         self._start_anew()
         defaults = {
             "lr": lr,
@@ -99,7 +104,7 @@ class YellowFin(MomentumSGD):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in torch; the averages start anew, since the gradient is another."""
         super().add_param_group(param_group)
-        self._start_anew()
+        self._follow_parameters()
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state dict, with the averages under the key "gap_tune"."""
@@ -107,35 +112,42 @@ class YellowFin(MomentumSGD):
             "version": _VERSION,
             "sample": self._sample,
             "averages": asdict(self._averages),
+            "observed": self._observed.layout(),
             "mean": None if self._mean is None else self._mean.clone(),
         }
         return {**super().state_dict(), _KEY: own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned.
+        """Continue from what ``state_dict`` returned, whatever is frozen now.
+
+        Averages of other parameters start anew, with a warning that says what differs.
 
         Raises:
-            StateError: When it is of another optimizer, version, sample or size.
+            StateError: When it is of another optimizer, version or sample.
         """
         own = state_dict.get(_KEY) or {}
         self._check_own(own)
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _KEY})
-        averages = own["averages"]
-        self._averages = YellowFinAverages(**{**averages, "window": tuple(averages["window"])})
-        self._mean = None
-        if own["mean"] is not None:
-            self._mean = self._reader.empty().copy_(own["mean"])
+        self._follow_parameters()
+        self._start_anew()
+        if difference := self._adopt(own):
+            warn_of_new_start(difference)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {name: vars(self)[name] for name in ("_sample", "_averages", "_mean")}
+        own = {name: vars(self)[name] for name in ("_sample", "_averages", "_mean", "_observed")}
         # The reader is made again, from the parameters of the copy.
         return {**super().__getstate__(), **own, "_made_reader": None}
 
     @property
     def _reader(self) -> GradientReader:
         if self._made_reader is None:
-            self._made_reader = GradientReader(trainable_parameters(self), self._sample)
+            self._made_reader = GradientReader(self._observed.parameters, self._sample)
         return self._made_reader
+
+    def _follow_parameters(self) -> None:
+        """Start anew where other parameters train than so far."""
+        if self._observed.follow(all_parameters(self.param_groups)):
+            self._start_anew()
 
     def _start_anew(self) -> None:
         self._averages = YellowFinAverages()
@@ -151,12 +163,22 @@ class YellowFin(MomentumSGD):
                 f"the state must be YellowFin's, of {expected}, but got {found} with averages of "
                 f"{names}."
             )
+
+    def _adopt(self, own: Mapping[str, Any]) -> str:
+        """Take over saved averages; return why they are of no use here, "" where they are."""
+        layout = own.get("observed")
+        if layout is not None:
+            if misfit := self._observed.misfit(layout):
+                return misfit
+            self._observed, self._made_reader = self._observed.having(layout), None
         mean = own["mean"]
-        if mean is not None and tuple(mean.shape) != (self._reader.size,):
-            raise StateError(
-                f"the mean gradient must have {self._reader.size} coordinates, "
-                f"but got the shape {tuple(mean.shape)}."
-            )
+        if mean is not None:
+            if tuple(mean.shape) != (self._reader.size,):
+                return f"{mean.numel()} coordinates, but here {self._reader.size}"
+            self._mean = self._reader.empty().copy_(mean)
+        averages = own["averages"]
+        self._averages = YellowFinAverages(**{**averages, "window": tuple(averages["window"])})
+        return ""
 
     def _check_options(self, options: dict[str, Any]) -> None:
         for name in ("lr", "weight_decay", "rate"):
@@ -164,6 +186,7 @@ class YellowFin(MomentumSGD):
         check_range("momentum", options["momentum"], 0.0, 1.0)
 
     def _measure(self) -> None:
+        self._follow_parameters()
         gradients = [
             gradient
             for group in self.param_groups

@@ -11,6 +11,7 @@ import torch
 
 from gap_tune.control import has_momentum
 from gap_tune.errors import InvalidValueError, UnsupportedError
+from gap_tune.gradients.wrappers import unwrapped
 from gap_tune.rules import AlignmentRule, FixedMomentum, MomentumRule
 from gap_tune.tune import keys
 from gap_tune.tune.channels import open_channel
@@ -49,7 +50,7 @@ def attach(
 
     Args:
         optimizer: A torch optimizer with ``momentum`` or ``betas``, already built with the
-            momentum of ``config``.
+            momentum of ``config``; or what wraps one, such as Accelerate's.
         config: The trial's configuration; where ``config["gap"]["betas2"]`` lists values of
             beta2, the statistics compare them.
         couple_lr: Whether the learning rate follows momentum (``MomentumControl``); None does so
@@ -107,6 +108,7 @@ def make_tuning(
         update_every: As of ``attach``.
         **monitor_options: As of ``attach``.
     """
+    optimizer = unwrapped(optimizer)
     mode = own.get("mode")
     if mode not in _MODES:
         raise InvalidValueError(

@@ -35,9 +35,11 @@ class Observed(Tuning):
         self._betas2 = betas2
         if betas2:
             monitor_options["whitening"] = tuple(sorted({*betas2, self._present(betas2)}))
-        self.monitor: GradientMonitor = GradientMonitor(optimizer, **monitor_options)
         self._trained: float | None = None
-        self._hooks = hook_step(optimizer, before=self._before_step, after=self._after_step)
+        # The monitor's function comes before ours, both before the step and after it.
+        self._hooks = hook_step(optimizer, after=self._after_step)
+        self.monitor: GradientMonitor = GradientMonitor(optimizer, **monitor_options)
+        self._hooks += hook_step(optimizer, before=self._before_step)
         self._hooks.append(optimizer.register_load_state_dict_post_hook(self._after_load))
 
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -95,6 +97,8 @@ class Observed(Tuning):
         """Continue also the statistics."""
         super().load_state_dict(state)
         self.monitor.load_state_dict(state["monitor"])
+        # Statistics that started anew count from 0.
+        self.changed_at = min(self.changed_at, self.monitor.statistics().steps)
 
 
 class Controlled(Observed):
@@ -199,6 +203,8 @@ class Deciding(Controlled):
             self._decide()
 
     def _decide(self) -> None:
+        if not self.monitor.stepped:
+            return
         self._steps += 1
         if self._steps % self._update_every:
             return

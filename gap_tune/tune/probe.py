@@ -15,6 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError, check_count
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
+from gap_tune.gradients.wrappers import unwrapped
 from gap_tune.tune.statistics_json import ByBeta2, dump, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -38,8 +39,9 @@ def probe(
         search = gap_tune.GapSearch(statistics="statistics.json")
 
     Args:
-        setup: Called in the task without arguments; returns the optimizer and ``train_step``, a
-            function that computes gradients and calls ``optimizer.step()`` once.
+        setup: Called in the task without arguments; returns the optimizer (Accelerate's and
+            others' wrappers of one too) and ``train_step``, a function that computes gradients and
+            calls ``optimizer.step()`` once.
         steps: How often to call ``train_step``. The default 100 fills the filter of the highest
             default candidate, 0.99, which remembers about as many gradients.
         path: JSON file to write for ``GapSearch(statistics=...)``.
@@ -122,7 +124,11 @@ def _made(setup: Setup) -> tuple[torch.optim.Optimizer, Callable[[], Any]]:
         raise _failed("setup must return an optimizer and train_step, but it", error) from None
     pair = made if isinstance(made, (tuple, list)) and len(made) == 2 else (None, None)
     optimizer, train_step = pair
-    if not isinstance(optimizer, torch.optim.Optimizer) or not callable(train_step):
+    try:
+        optimizer = unwrapped(optimizer)
+    except UnsupportedError:
+        optimizer = None
+    if optimizer is None or not callable(train_step):
         parts = made if isinstance(made, (tuple, list)) else (made,)
         raise UnsupportedError(
             "setup must return a torch optimizer and a function train_step, "
@@ -134,7 +140,7 @@ def _made(setup: Setup) -> tuple[torch.optim.Optimizer, Callable[[], Any]]:
 def _check_observed(statistics: AlignmentStatistics) -> None:
     if not statistics.steps:
         seen = statistics.skipped_steps
-        got = f"{seen} steps with NaN or infinity" if seen else "no call of it"
+        got = f"{seen} steps with NaN or infinity" if seen else "no step that had gradients"
         raise InvalidValueError(
             f"train_step must call optimizer.step() with finite gradients, but got {got}."
         )

@@ -91,7 +91,8 @@ class SelfTuned(Tuning):
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(optimizer)
         self._seen: Decision | None = None
-        self._hooks = hook_step(optimizer, after=self._after_step)
+        # After the optimizer's own, which decides.
+        self._hooks = hook_step(optimizer, after=self._after_step, first=False)
 
     @property
     def momentum(self) -> float | None:
@@ -112,6 +113,11 @@ class SelfTuned(Tuning):
 
     def settle(self) -> None:
         """Do nothing: the optimizer looks after its learning rate."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue; statistics that the optimizer has started anew count from 0."""
+        super().load_state_dict(state)
+        self.changed_at = min(self.changed_at, self.optimizer.statistics().steps)
 
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         decision = optimizer.decision

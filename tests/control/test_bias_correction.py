@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import gap_tune
 from gap_tune import apply_momentum
-from gap_tune.control import MomentumControl, bias_correction
+from gap_tune.control import MomentumControl, bias_correction, step_counts
 from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.optim import AdamW
 from tests.tune.alone import order
@@ -23,20 +23,19 @@ LR, BETA2, EPS = 0.01, 0.99, 1e-8
 
 
 class OwnAdam:
-    """Adam on one parameter, by hand: the average is divided by the weight that it really holds."""
+    """Adam on one parameter, by hand: averages are divided by the weights that they really hold."""
 
-    def __init__(self, weight: float, decay: float = 0.0) -> None:
-        self.weight, self.decay = weight, decay
-        self.mean = self.square = self.mass = 0.0
-        self.steps = 0
+    def __init__(self, weight: float, decay: float = 0.0, eps: float = EPS) -> None:
+        self.weight, self.decay, self.eps = weight, decay, eps
+        self.mean = self.square = self.mass = self.square_mass = 0.0
 
-    def step(self, gradient: float, beta1: float) -> None:
-        self.steps += 1
+    def step(self, gradient: float, beta1: float, beta2: float = BETA2) -> None:
         self.weight *= 1 - LR * self.decay
         self.mean = beta1 * self.mean + (1 - beta1) * gradient
-        self.square = BETA2 * self.square + (1 - BETA2) * gradient**2
         self.mass = beta1 * self.mass + (1 - beta1)
-        divisor = np.sqrt(self.square / (1 - BETA2**self.steps)) + EPS
+        self.square = beta2 * self.square + (1 - beta2) * gradient**2
+        self.square_mass = beta2 * self.square_mass + (1 - beta2)
+        divisor = np.sqrt(self.square / self.square_mass) + self.eps
         self.weight -= LR * self.mean / self.mass / divisor
 
 
@@ -225,7 +224,8 @@ def test_bug_every_family_that_corrects_keeps_the_size_of_its_steps(
 @pytest.fixture
 def on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat the optimizer's counts as if reading them meant waiting for an accelerator."""
-    monkeypatch.setattr(bias_correction, "on_host", lambda tensor: False)
+    for module in (bias_correction, step_counts):
+        monkeypatch.setattr(module, "on_host", lambda tensor: False)
 
 
 @pytest.mark.usefixtures("on_a_device")
@@ -357,3 +357,38 @@ def test_bug_the_reference_of_a_state_that_was_loaded_before_is_kept() -> None:
     MomentumControl(again)
     assert again.param_groups[0]["momentum"] == 0.5
     assert again.param_groups[0]["reference_momentum"] == 0.9
+
+
+@pytest.mark.parametrize("eps", [1e-8, 0.1])
+def test_bug_a_beta2_that_changes_is_corrected_as_well(eps: float) -> None:
+    params = parameters(2)
+    optimizer = adam(params, betas=(0.9, 0.9), eps=eps)
+    control = controlled(optimizer)
+    control.apply(0.8)
+    own = [OwnAdam(1.0, eps=eps) for _ in params]
+    for t in range(30):
+        beta2 = 0.9 if t < 10 else 0.999 if t < 20 else 0.95
+        control.apply_beta2(beta2)
+        gradients = {params[0]: float(np.sin(t))} | ({params[1]: 1.0} if t >= 7 else {})
+        step(optimizer, gradients)
+        for i, parameter in enumerate(params):
+            if parameter in gradients:
+                own[i].step(gradients[parameter], 0.8, beta2)
+            np.testing.assert_allclose(parameter.detach().numpy(), own[i].weight, rtol=1e-9)
+    assert optimizer.param_groups[0]["eps"] == eps
+
+
+def test_bug_the_self_tuning_optimizer_s_beta2_is_corrected() -> None:
+    (parameter,) = parameters(1)
+    optimizer = AdamW(
+        [parameter], lr=LR, betas=(0.9, 0.9), weight_decay=0.0, beta2_candidates=(0.5, 0.9, 0.999)
+    )
+    own, used = OwnAdam(1.0), set()
+    for t in range(60):
+        # Dies out at first, comes and goes then: now a long memory of squares is best, now a short.
+        step(optimizer, {parameter: (100.0 if t < 10 else 0.01) * (1 + np.sin(t) * (t > 20))})
+        betas = optimizer.param_groups[0]["betas"]
+        own.step(float(parameter.grad[0]), *betas)  # type: ignore[index]
+        used.add(betas[1])
+        np.testing.assert_allclose(parameter.detach().numpy(), own.weight, rtol=1e-9)
+    assert len(used) > 1

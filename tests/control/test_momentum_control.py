@@ -188,6 +188,16 @@ class Strange(torch.optim.Optimizer):
         """Do nothing."""
 
 
+class HomemadeMuon(torch.optim.Optimizer):
+    """As found in training scripts: an orthogonalised momentum."""
+
+    def __init__(self, params: object) -> None:
+        super().__init__(params, {"lr": 0.02, "momentum": 0.95, "nesterov": True, "ns_steps": 5})  # type: ignore[arg-type]
+
+    def step(self) -> None:  # type: ignore[override]
+        """Do nothing."""
+
+
 class Registered(Strange):
     """One that the table is told of."""
 
@@ -195,6 +205,7 @@ class Registered(Strange):
 def test_bug_an_optimizer_of_unknown_bias_correction_is_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"table of families.*but got Strange.*register"):
         MomentumControl(Strange([parameter()]))
+    assert not MomentumControl(HomemadeMuon([parameter()])).couples
     register(Registered, like="AdamW")
     assert not MomentumControl(Registered([parameter()])).couples
 

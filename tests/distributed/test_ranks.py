@@ -41,3 +41,23 @@ def test_shards_have_the_statistics_of_the_whole(tmp_path: Path) -> None:
     # One all_reduce of a few hundred bytes.
     assert 0 < first["sharded"]["bytes"] < 1000
     assert first["whole"]["bytes"] == 0
+
+
+def test_shards_that_are_unfrozen_later_have_the_statistics_of_the_whole(tmp_path: Path) -> None:
+    first, second = run("unfreezing", tmp_path)
+    assert first["sharded"] == second["sharded"]
+    sharded, whole = first["sharded"]["statistics"], first["whole"]["statistics"]
+    for name in ("alignment", "autocorrelation", "whitening"):
+        assert sharded[name] == pytest.approx(whole[name], rel=1e-3), name
+    for name in ("steps", "weight", "dimension", "sampled", "skipped_steps"):
+        assert sharded[name] == pytest.approx(whole[name]), name
+    assert whole["steps"] == 24
+    assert first["sharded"]["placeholder"] == first["whole"]["placeholder"] == 0
+
+
+def test_ranks_without_a_gradient_decide_with_the_others(tmp_path: Path) -> None:
+    first, second = run("experts", tmp_path)
+    assert first["chosen"] == second["chosen"]
+    assert len(first["chosen"]) == 30
+    ours, theirs = first["statistics"], second["statistics"]
+    assert ours == theirs

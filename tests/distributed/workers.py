@@ -77,12 +77,72 @@ def _monitored(network: torch.nn.Module, *, rank: int | None) -> dict[str, Any]:
     return {"statistics": statistics, "bytes": reduced}
 
 
+def unfreezing(rank: int) -> dict[str, Any]:
+    """Shard a training whose first layer is frozen at first; rank 0 also runs it unsharded."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    network = model()
+    network[0].requires_grad_(False)  # type: ignore[index]
+    fully_shard(network, mesh=init_device_mesh("cpu", (2,)))
+    whole = model()
+    whole[0].requires_grad_(False)  # type: ignore[index]
+    return {"sharded": _unfrozen(network, (rank,)), "whole": _unfrozen(whole, (0, 1))}
+
+
+def _unfrozen(network: torch.nn.Module, ranks: tuple[int, ...]) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    monitor = GradientMonitor(optimizer, sample=None, lags=4)
+    get_optimizer_state_dict(network, optimizer)
+    placeholder = monitor.statistics().steps
+    for step in range(STEPS):
+        if step == 10:
+            network[0].requires_grad_()  # type: ignore[index]
+        optimizer.zero_grad()
+        if step % 5 != 3:
+            (sum(loss_of(network, batch(step, r)) for r in ranks) / len(ranks)).backward()  # type: ignore[union-attr]
+        optimizer.step()
+    return {"placeholder": placeholder, "statistics": monitor.statistics().to_dict()}
+
+
+def experts(rank: int) -> dict[str, Any]:
+    """Each rank has parameters of its own, and not always a gradient; all decide together."""
+    from gap_tune.rules import AlignmentRule
+
+    weight = torch.nn.Parameter(torch.ones(4), requires_grad=rank == 0)
+    optimizer = torch.optim.SGD([weight], lr=0.05, momentum=0.9)
+    monitor = GradientMonitor(optimizer, process_group=dist.group.WORLD)
+    chosen = []
+    # A warm-up's first step, with a gradient on one rank and zeros on the other: all take it.
+    optimizer.param_groups[0]["lr"] = 0.0
+    weight.grad = torch.full((4,), 1.0 - rank)
+    optimizer.step()
+    assert monitor.stepped
+    # What only makes the state, all leave out.
+    weight.grad = torch.zeros(4)
+    optimizer.step()
+    assert not monitor.stepped
+    optimizer.param_groups[0]["lr"] = 0.05
+    for step in range(STEPS):
+        generator = torch.Generator().manual_seed(step)
+        # Rank 1 is frozen at first; later the ranks take turns, and some steps are of neither.
+        has = rank == 0 if step < 10 else step % 3 == rank
+        weight.grad = torch.randn(4, generator=generator) if has else None
+        optimizer.step()
+        if monitor.stepped:
+            chosen.append(AlignmentRule().decide(monitor.statistics(), 0.9).momentum)
+    return {"chosen": chosen, "statistics": monitor.statistics().to_dict()}
+
+
 if __name__ == "__main__":
     task, rank, port, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    result = {"ddp": ddp, "fsdp": fsdp}[task](rank)
+    tasks = {"ddp": ddp, "fsdp": fsdp, "unfreezing": unfreezing, "experts": experts}
+    result = tasks[task](rank)
     (folder / f"{rank}.json").write_text(json.dumps(result))
     # In this order: threads of DDP or gloo that outlive their process group abort the process.
     gc.collect()

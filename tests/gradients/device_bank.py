@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-
 from gap_tune.gradients.filter_bank import FilterBank
 from gap_tune.gradients.observer import GradientObserver
+from gap_tune.gradients.reading import GradientReader
 from gap_tune.gradients.whitening import Whitening
 
 
-def on_device_bank(
-    parameters: list[torch.nn.Parameter],
-    *,
-    lags: int = 16,
-    decay: float = 0.8,
-    whitening: tuple[float, ...] | None = None,
-    eps: float = 1e-8,
-    **options: Any,
-) -> GradientObserver:
-    """Return an observer whose sums are tensors, as on a GPU."""
-    observer = GradientObserver(
-        parameters, lags=lags, decay=decay, whitening=whitening, eps=eps, **options
-    )
-    reader = observer._reader
-    observer._bank = FilterBank(
-        observer.candidates,
-        reader.size,
-        lags,
-        decay,
-        device=reader.device,
-        dtype=reader.dtype,
-        whitening=None if whitening is None else Whitening(whitening, reader.weights, eps),
-    )
-    return observer
+class DeviceObserver(GradientObserver):
+    """An observer whose sums are tensors, as on a GPU."""
+
+    def _make_bank(self, reader: GradientReader) -> FilterBank:
+        costs = None
+        if self.betas2 is not None:
+            costs = Whitening(self.betas2, reader.weights, self._eps)
+        return FilterBank(
+            self.candidates,
+            reader.size,
+            self._lags,
+            self._decay,
+            device=reader.device,
+            dtype=reader.dtype,
+            whitening=costs,
+        )

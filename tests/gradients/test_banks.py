@@ -13,7 +13,7 @@ import torch
 
 from gap_tune import AlignmentStatistics
 from gap_tune.gradients.observer import GradientObserver
-from tests.gradients.device_bank import on_device_bank
+from tests.gradients.device_bank import DeviceObserver
 
 CANDIDATES = (0.0, 0.5, 0.99)
 OPTIONS: list[dict[str, Any]] = [
@@ -61,7 +61,7 @@ def assert_same(first: AlignmentStatistics, second: AlignmentStatistics) -> None
 @pytest.mark.parametrize("options", OPTIONS)
 def test_both_banks_give_the_same_statistics(options: dict[str, Any]) -> None:
     results = []
-    for make in (GradientObserver, on_device_bank):
+    for make in (GradientObserver, DeviceObserver):
         parameters, observer = start(make, **options)
         observe(observer, parameters, range(41))
         results.append(observer.statistics_by_beta2())
@@ -73,7 +73,7 @@ def test_both_banks_give_the_same_statistics(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize(
-    ("saver", "loader"), [(GradientObserver, on_device_bank), (on_device_bank, GradientObserver)]
+    ("saver", "loader"), [(GradientObserver, DeviceObserver), (DeviceObserver, GradientObserver)]
 )
 def test_a_state_of_one_bank_continues_in_the_other(
     options: dict[str, Any], saver: Make, loader: Make
@@ -88,7 +88,7 @@ def test_a_state_of_one_bank_continues_in_the_other(
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("make", [GradientObserver, on_device_bank])
+@pytest.mark.parametrize("make", [GradientObserver, DeviceObserver])
 def test_looking_saving_and_copying_at_any_step_change_nothing(
     options: dict[str, Any], make: Make
 ) -> None:

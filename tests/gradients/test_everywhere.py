@@ -17,7 +17,7 @@ from gap_tune import AlignmentRule, AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.observer import GradientObserver
 from gap_tune.optim import SGD, Adam
 from tests.benchmarks.memory import held_bytes
-from tests.gradients.device_bank import on_device_bank
+from tests.gradients.device_bank import DeviceObserver
 from tests.gradients.monitored import CANDIDATES, assert_matches, monitored
 
 
@@ -210,7 +210,7 @@ def test_observing_never_reads_the_device_between_decisions(
             return func(*args, **(kwargs or {}))
 
     parameter = torch.nn.Parameter(torch.zeros(50))
-    observer = on_device_bank([parameter], whitening=whitening)
+    observer = DeviceObserver([parameter], whitening=whitening)
     for _ in range(40):
         parameter.grad = torch.randn(50)
         with NoReads():

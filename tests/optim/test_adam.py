@@ -165,13 +165,23 @@ def test_a_bad_state_is_refused_and_nothing_is_loaded() -> None:
     optimizer = AdamW(model.parameters(), lr=0.01)
     backward()
     optimizer.step()
-    other = AdamW(model.parameters(), lr=0.3, candidates=(0.5, 0.6)).state_dict()
-    with pytest.raises(StateError, match="candidates"):
-        optimizer.load_state_dict(other)
+    other = AdamW(model.parameters(), lr=0.3).state_dict()
+    with pytest.raises(StateError, match="version 1, but got 9"):
+        optimizer.load_state_dict({**other, "gap_tune": {"version": 9}})
+    broken = {**other["gap_tune"], "observers": [{"version": 9}]}
+    with pytest.raises(StateError, match="version 3, but got 9"):
+        optimizer.load_state_dict({**other, "gap_tune": broken})
     assert optimizer.param_groups[0]["lr"] == 0.01
     assert optimizer.statistics().steps == 1
-    with pytest.raises(StateError, match="version 1 with 1 observers"):
-        optimizer.load_state_dict({**optimizer.state_dict(), "gap_tune": {"version": 9}})
+
+
+def test_a_state_of_another_number_of_rules_loads_and_only_the_statistics_start_anew() -> None:
+    saved = SGD(two_groups(), lr=0.1, momentum=0.9).state_dict()
+    rules = [FixedMomentum(), FixedMomentum()]
+    optimizer = SGD(two_groups(), lr=0.3, momentum=0.9, rule=rules)
+    with pytest.warns(UserWarning, match="1 rules, but here are 2"):
+        optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 def two_groups() -> list[dict[str, Any]]:

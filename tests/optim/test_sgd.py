@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gap_tune import AlignmentRule, FixedMomentum
-from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
+from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.optim import SGD
 
 
@@ -141,11 +141,20 @@ def test_a_state_of_torch_sgd_loads() -> None:
     assert optimizer.param_groups[0]["reference_momentum"] == 0.8
 
 
-def test_a_state_with_other_candidates_is_refused() -> None:
-    model, _ = problem()
-    state = SGD(model.parameters(), candidates=(0.5, 0.9)).state_dict()
-    with pytest.raises(StateError, match="candidates"):
-        SGD(model.parameters()).load_state_dict(state)
+def test_a_state_with_other_candidates_loads_and_only_the_statistics_start_anew() -> None:
+    model, backward = problem()
+    saved = SGD(model.parameters(), lr=0.3, momentum=0.9, candidates=(0.5, 0.9))
+    backward()
+    saved.step()
+    optimizer = SGD(model.parameters(), momentum=0.9)
+    with pytest.warns(UserWarning, match="candidates"):
+        optimizer.load_state_dict(saved.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.3
+    assert len(optimizer.state) == len(saved.state)
+    assert optimizer.statistics().steps == 0
+    backward()
+    optimizer.step()
+    assert optimizer.statistics().steps == 1
 
 
 def test_an_optimizer_is_collected_with_its_last_reference() -> None:

@@ -152,9 +152,9 @@ def broken() -> Any:
         (lambda: None, UnsupportedError, "but got (NoneType)."),
         (lambda: GapSearch(3), UnsupportedError, "ray.tune.search.Searcher, but got int."),
         (broken, InvalidValueError, "but it raised FileNotFoundError: no data here"),
-        (without_gradients, InvalidValueError, "got none other than zero in 4 steps"),
+        (without_gradients, InvalidValueError, "no step that had gradients"),
         (with_bad_gradients, InvalidValueError, "but got 4 steps with NaN or infinity"),
-        (lambda: (noisy()[0], dict), InvalidValueError, "but got no call of it"),
+        (lambda: (noisy()[0], dict), InvalidValueError, "no step that had gradients"),
     ],
 )
 def test_what_goes_wrong_in_the_task_is_one_sentence(

@@ -53,12 +53,14 @@ class _ReferenceSelfTuning(ABC):
         self.weight_decay, self.maximize = weight_decay, maximize
         self.history: list[Array] = []
 
-    def step(self, gradient: Array) -> None:
+    def step(self, gradient: Array | None) -> None:
         """Decide and take one step; assign ``lr`` before it to follow a schedule.
 
         Args:
-            gradient: Shape (n,).
+            gradient: Shape (n,); None is a step without a gradient, which is none.
         """
+        if gradient is None:
+            return
         self.history.append(np.asarray(gradient, dtype=np.float64))
         if len(self.history) % self.update_every == 0:
             self._adopt(self.rule.decide(self.statistics(), self.momentum).momentum)

@@ -10,6 +10,7 @@ from gap_tune.theory.families.base import (
     Hyperparameter,
     Implementation,
     Update,
+    third_party,
     torch_class,
 )
 
@@ -100,7 +101,7 @@ ADAPTIVE = (
             EPS,
             DECAY,
         ),
-        implementations=(torch_class("Muon"),),
+        implementations=(torch_class("Muon"), third_party("Muon")),
         source="as Cor. 5",
         note="beta is chosen as if the step were linear in m; its size does not depend on it.",
         update=Update.FIXED_SIZE,
