@@ -76,10 +76,12 @@ def read(folder: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with exact_types.admitted():
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except (OSError, StateError):
         raise
     except Exception as error:
-        reason = str(error).partition("\n")[0]
+        # torch's own sentences are about what its users could do.
+        text = str(error)
+        reason = (text.partition("WeightsUnpickler error: ")[2] or text).partition("\n")[0]
         raise StateError(
             f"{FILE} of the checkpoint must be whole and of types that this process knows, but "
             f"got one that cannot be loaded: {reason}"

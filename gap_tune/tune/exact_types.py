@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from gap_tune.errors import StateError
+
 _MAPPINGS = (dict, OrderedDict, Counter, defaultdict)
 _SEQUENCES = (list, tuple, set, frozenset, deque, torch.Size)
 # Names of tensors are often long; what is deeper than this is told by its surroundings.
@@ -60,7 +62,7 @@ def make_member(module: str, name: str, key: str | None, value: Any) -> Enum:
     """Return a member of an enumeration that this process has imported; nothing is imported."""
     kind = _look_up(module, name)
     if not (isinstance(kind, type) and issubclass(kind, Enum)):
-        raise pickle.UnpicklingError(f"{module}.{name} is no enumeration that has been imported")
+        raise _unknown(module, name, "an enumeration")
     return kind(value) if key is None else kind[key]
 
 
@@ -68,7 +70,7 @@ def make_named_tuple(module: str, name: str, items: tuple[Any, ...]) -> tuple[An
     """Return a named tuple of a type that this process has imported; nothing is imported."""
     kind = _look_up(module, name)
     if not (isinstance(kind, type) and _is_named_tuple(kind)):
-        raise pickle.UnpicklingError(f"{module}.{name} is no named tuple that has been imported")
+        raise _unknown(module, name, "a named tuple")
     made: tuple[Any, ...] = tuple.__new__(kind, items)
     return made
 
@@ -138,6 +140,13 @@ def _comes_back(value: Any) -> bool:
     except Exception:
         return False
     return True
+
+
+def _unknown(module: str, name: str, what: str) -> StateError:
+    return StateError(
+        f"the checkpoint holds {module}.{name}, which must be {what} of a module that has been "
+        "imported by now, but got none."
+    )
 
 
 def _named(kind: type, place: str) -> str:

@@ -95,11 +95,13 @@ def _loading(method: Callable[..., Any]) -> Callable[..., Any]:
                 method(self, checkpoint, *args, **kwargs)
                 return
             theirs, self._own = split(checkpoint)
-            trial, held = self._attached(), names(self)
-            optimizer = self._given[0]
+            trial, held = self._trial, names(self)
             method(self, theirs, *args, **kwargs)
-            now = getattr(self, held[id(optimizer)], None) if id(optimizer) in held else optimizer
-            if self._attached() is trial and now is not optimizer:
+            if (
+                trial is not None
+                and self._trial is trial
+                and self._has_replaced_its_optimizer(held)
+            ):
                 self._attach_again(held)
                 self._done = False
             _continue(self)
@@ -119,7 +121,7 @@ def _continue(trainable: Any) -> None:
         return
     with folder_of(own) as folder:
         # Where super() has loaded all, the subclass may have loaded an optimizer since.
-        trainable._attached().load(folder, whole=not trainable._done)
+        trainable._load(folder, whole=not trainable._done)
 
 
 @contextmanager

@@ -40,7 +40,6 @@ class TrialSession:
         self._objects: dict[str, Any] = {}
         self._epochs = EpochLoops()
         self._complain = Complaints()
-        self._missed: Directive | None = None
         _take_over(tuning)
 
     @property
@@ -207,13 +206,17 @@ class TrialSession:
             )
         return name is not None
 
-    def load(self, folder: Path, *, whole: bool = True) -> None:
+    def load(self, folder: Path, *, whole: bool = True, late: bool = True) -> str:
         """Continue from what ``save`` wrote; with a decision that came too late for it.
 
         Args:
             folder: The checkpoint's folder.
             whole: Whether to restore all of it; otherwise only momentum and statistics, once more,
                 after something else has loaded the optimizer.
+            late: Whether to apply that decision; once is enough.
+
+        Returns:
+            The mailbox of the trial that saved it.
 
         Raises:
             StateError: When the folder lacks one of the named objects, or is not gap_tune's.
@@ -229,10 +232,10 @@ class TrialSession:
         if whole and self._channel.speaks:
             # Other ranks keep theirs: dropout should differ between ranks.
             checkpointing.set_random_state(state["random"])
-        missed = self._channel.missed(state["mailbox"], self.seq + 1)
-        if whole or missed is not None:
-            self._missed = missed
-        self.receive(self._missed)
+        mailbox: str = state["mailbox"]
+        if late:
+            self.receive(self._channel.missed(mailbox, self.seq + 1))
+        return mailbox
 
     def _prepared(self, what: Wanted, stack: ExitStack) -> Path | Checkpoint | None:
         """Return the checkpoint to report, complete; None where there is none."""

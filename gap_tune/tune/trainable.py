@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from gap_tune.tune.channels import Saved
 from gap_tune.tune.session import TrialSession
 from gap_tune.tune.storage import go_on_without, is_storage_fault
 from gap_tune.tune.tuning import tunes_itself
+
+logger = logging.getLogger(__name__)
 
 
 class GapTrainable(tune.Trainable):
@@ -57,6 +60,8 @@ class GapTrainable(tune.Trainable):
     # What attach was given, and the momentum that the optimizer had then.
     _given: tuple[torch.optim.Optimizer, dict[str, Any], dict[str, Any]]
     _given_momentum: float | None = None
+    # Whether gap_tune had to find out which optimizer a reused actor trains with.
+    _unsure = False
     # Of a save or load that is under way: how many overrides deep, and whether our part is done.
     _depth = 0
     _done = False
@@ -106,6 +111,13 @@ class GapTrainable(tune.Trainable):
         result: dict[str, Any] = super().train()
         # Ray keeps this dict as the last result, which goes into checkpoints.
         result.update(trial.result(result))
+        if self._unsure and not result[keys.STEPS]:
+            logger.warning(
+                "%s must call self.attach(optimizer) in reset_config or load_checkpoint where they "
+                "make another optimizer, but got a step in which the one watched did nothing.",
+                type(self).__name__,
+            )
+        self._unsure = False
         return result
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
@@ -137,7 +149,8 @@ class GapTrainable(tune.Trainable):
         """Continue from what ``save_checkpoint`` left in a folder."""
         own = overriding.split(checkpoint)[1]
         with overriding.folder_of(self._own if own is None else own) as folder:
-            self._attached().load(folder)
+            # Within an override, what is late comes last: more may be loaded until then.
+            self._load(folder, late=self._depth == 0)
         self._done = True
 
     def reset(self, new_config: dict[str, Any], *args: Any, **kwargs: Any) -> bool:
@@ -172,12 +185,8 @@ class GapTrainable(tune.Trainable):
 
     def _attach_again(self, names: Mapping[int, str]) -> None:
         """Watch the optimizer from new, or what has taken its place in the same attribute."""
-        optimizer, saved, options = self._given
-
-        def present(thing: Any) -> Any:
-            return getattr(self, names[id(thing)], None) if id(thing) in names else thing
-
-        now = present(optimizer)
+        (optimizer, saved, options), before = self._given, self._trial
+        now = self._present(optimizer, names)
         same_and_tuned = now is optimizer and tunes_itself(optimizer)
         if not isinstance(now, torch.optim.Optimizer) or same_and_tuned:
             raise StateError(
@@ -185,7 +194,31 @@ class GapTrainable(tune.Trainable):
                 f"trial or checkpoint with another optimizer, but got {type(now).__name__} and no "
                 "call: a self-tuning optimizer must be made anew."
             )
-        self.attach(now, saved={k: present(v) for k, v in saved.items()}, **options)
+        saved = {name: self._present(thing, names) for name, thing in saved.items()}
+        trial = self.attach(now, saved=saved, **options)
+        self._unsure = True
+        for name, value in list(vars(self).items()):
+            if value is before:
+                setattr(self, name, trial)
+
+    def _present(self, thing: Any, names: Mapping[int, str]) -> Any:
+        """Return what is now in the attribute that held a thing before; else the thing."""
+        return getattr(self, names[id(thing)], None) if id(thing) in names else thing
+
+    def _has_replaced_its_optimizer(self, names: Mapping[int, str]) -> bool:
+        return self._present(self._given[0], names) is not self._given[0]
+
+    def _load(self, folder: Path, **how: bool) -> None:
+        """Continue from a checkpoint, with the options of this trial's configuration."""
+        trial = self._attached()
+        groups = self._given[0].param_groups
+        options = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+        saved_by = trial.load(folder, **how)
+        if saved_by == self.trial_id or keys.asks_for_tuning(self.config):
+            return
+        # Another trial's, as in population based training, which has changed the configuration.
+        for group, own in zip(self._given[0].param_groups, options, strict=True):
+            group.update(own)
 
     def _receive(self) -> TrialSession:
         """Apply what was sent: the decision on a result is part of what comes after it."""
