@@ -148,7 +148,7 @@ def plain(state: Any) -> Any:
     if isinstance(state, dict):
         return {plain(key): plain(value) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
-        return type(state)(map(plain, state))
+        return (list if isinstance(state, list) else tuple)(map(plain, state))
     if isinstance(state, np.generic):
         return state.item()
     return plain(state.value) if isinstance(state, Enum) else state

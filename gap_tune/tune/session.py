@@ -53,6 +53,11 @@ class TrialSession:
         return self._tuning.momentum
 
     @property
+    def mode(self) -> str:
+        """Who decides: "scheduler", "trial" or "fixed", as ``gap/mode`` says."""
+        return self._tuning.mode
+
+    @property
     def seq(self) -> int:
         """How often decisions have changed momentum: the scheduler's, or the trial's own."""
         return self._tuning.seq
@@ -150,7 +155,13 @@ class TrialSession:
 
     def result(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """Return the metrics with gap_tune's own, as ``report`` sends them; errors as there."""
-        taken = sorted(name for name in metrics if str(name).startswith(keys.PREFIX))
+        taken = sorted(
+            str(name)
+            for name, value in metrics.items()
+            # Ray writes {"gap": {"seq": 1}} as "gap/seq".
+            if str(name).startswith(keys.PREFIX)
+            or (name == keys.SECTION and isinstance(value, Mapping))
+        )
         if taken:
             raise InvalidValueError(
                 f"metric names must not start with {keys.PREFIX!r}, but got {taken}."

@@ -214,7 +214,8 @@ class GapTrainable(tune.Trainable):
         groups = self._given[0].param_groups
         options = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         saved_by = trial.load(folder, **how)
-        if saved_by == self.trial_id or keys.asks_for_tuning(self.config):
+        tuned = keys.asks_for_tuning(self.config) or trial.mode == keys.MODE_TRIAL
+        if tuned or saved_by == self.trial_id:
             return
         # Another trial's, as in population based training, which has changed the configuration.
         for group, own in zip(self._given[0].param_groups, options, strict=True):

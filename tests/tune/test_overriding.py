@@ -13,12 +13,12 @@ from ray import tune
 from ray.train._internal.storage import StorageContext
 from ray.tune.result import TRIAL_INFO
 
-from gap_tune import Decision, GapTrainable, Reason
+from gap_tune import Decision, GapScheduler, GapTrainable, Reason
 from gap_tune.errors import NonFiniteMetricError, StateError
 from gap_tune.tune import delivery
 from gap_tune.tune.checkpointing import FILE
 from gap_tune.tune.delivery import Directive
-from tests.tune.functions import kill_once
+from tests.tune.functions import Cycle, kill_once
 
 ASKS: dict[str, Any] = {"gap": {"mode": "scheduler", "metric": "loss"}, "momentum": 0.9, "lr": 0.05}
 COMPARED = ("loss", "used", "gap/momentum", "gap/statistics", "gap/seq", "gap/steps")
@@ -42,7 +42,7 @@ class Plain(GapTrainable):
 
     def step(self) -> dict[str, Any]:
         kill_once(self.config, self.iteration)
-        for _ in range(3):
+        for _ in range(self.config.get("steps", 3)):
             self.optimizer.zero_grad()
             inputs = torch.randn(4, 6, generator=self.noise)
             loss = (self.model(inputs) - inputs[:, :1]).square().mean()
@@ -456,3 +456,30 @@ def test_a_killed_trial_of_the_tutorials_kind_goes_on_in_a_real_study(
     rows = result.metrics_dataframe.to_dict("records")
     assert len({row["process"] for row in rows}) == 2
     assert [row["gap/steps"] for row in rows] == [3, 6, 9, 12]
+
+
+@pytest.mark.slow
+def test_an_actor_that_ray_reuses_starts_with_what_the_configuration_asks(
+    ray_address: str, tmp_path: Path
+) -> None:
+    momenta = [0.9, 0.5]
+    grid = tune.Tuner(
+        Resets,
+        param_space={**ASKS, "steps": 6, "momentum": tune.grid_search(momenta)},
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            scheduler=GapScheduler(rule=Cycle()),
+            reuse_actors=True,
+            max_concurrent_trials=1,
+        ),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+    ).fit()
+    assert not grid.errors
+    studied = [result.metrics_dataframe.to_dict("records") for result in grid]
+    assert len({row["process"] for rows in studied for row in rows}) == 1
+    for rows, first in zip(studied, momenta, strict=True):
+        place = Cycle.momenta.index(first)
+        assert [r["used"] for r in rows] == [Cycle.momenta[(place + i) % 4] for i in range(4)]
+        assert [r["gap/seq"] for r in rows] == [0, 1, 2, 3]
+        assert [r["gap/steps"] for r in rows] == [6, 12, 18, 24]

@@ -115,8 +115,13 @@ def test_weights_of_any_type_are_judged(dtype: torch.dtype) -> None:
     trial, _ = recorded(torch.optim.SGD([parameter, torch.nn.Parameter(torch.empty(0))], lr=0.1))
     assert not trial.is_spoiled()
     with torch.no_grad():
-        parameter[3] = float("inf")
+        parameter[2:4] = torch.tensor([float("inf"), -float("inf")])
     assert trial.is_spoiled()
+
+
+def test_weights_whose_sum_is_infinite_are_not() -> None:
+    parameter = torch.nn.Parameter(torch.full((9,), 3e38))
+    assert not recorded(sgd(parameter))[0].is_spoiled()
 
 
 def test_masks_and_frozen_parameters_may_be_infinite() -> None:
@@ -165,6 +170,14 @@ def test_a_folder_that_is_not_there_is_refused_in_a_sentence(folder: str, tmp_pa
     trial, _ = recorded(sgd())
     with pytest.raises(InvalidValueError, match=r"a folder that exists .* but got '"):
         trial.report({"loss": 1.0}, checkpoint=folder)
+
+
+def test_bug_nested_metrics_could_take_the_names_of_gap_tune() -> None:
+    trial, channel = recorded(sgd())
+    with pytest.raises(InvalidValueError, match=r"start with 'gap/', but got \['gap', 'gap/x'\]"):
+        trial.report({"gap": {"seq": 7}, "gap/x": 1.0, 3: 1.0})
+    trial.report({"gap": 1.0, "gaps": {"seq": 7}})
+    assert channel.came == [None]
 
 
 def test_what_has_no_state_is_refused_where_it_is_named() -> None:
