@@ -7,6 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,9 @@ import gap_tune.optim
 from gap_tune.errors import GapTuneError
 from gap_tune.study import Resources, Study
 from gap_tune.tune import checkpointing, keys
+from gap_tune.tune.channels import FunctionChannel
 from gap_tune.tune.finite import non_finite_message
+from gap_tune.tune.wanted import prepared
 from gap_tune.tune.workers import WorkerChannel
 
 Provoke = Callable[[Path], str]
@@ -154,7 +157,32 @@ def a_name_that_is_taken(folder: Path) -> None:
 
 @raised
 def a_state_with_code(folder: Path) -> None:
-    checkpointing.write(folder, {"objects": {"tokenizer": SimpleNamespace()}}, check=True)
+    checkpointing.write(folder, {"objects": {"tokenizer": SimpleNamespace()}})
+
+
+@raised
+def a_plain_value_to_restore(folder: Path) -> None:
+    gap_tune.attach(sgd(momentum=0.9), ASKS).restore(epoch=3)
+
+
+@said
+def weights_that_are_not_finite(folder: Path) -> None:
+    optimizer = sgd(momentum=0.9)
+    optimizer.param_groups[0]["params"][0].data.fill_(float("inf"))
+    gap_tune.attach(optimizer, ASKS).is_spoiled()
+
+
+@said
+def a_disk_that_is_full(folder: Path) -> None:
+    def full(folder: Path, *, whole: bool) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert prepared(folder, full, ExitStack()) is None
+
+
+@raised
+def a_session_of_another_trial(folder: Path) -> None:
+    FunctionChannel("another").checkpoint()
 
 
 @said

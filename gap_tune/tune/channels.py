@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ray import tune
+from ray.train import Checkpoint
 
+from gap_tune.errors import StateError, StorageError
 from gap_tune.tune import delivery
-from gap_tune.tune.workers import WorkerChannel, is_worker
+from gap_tune.tune.storage import go_on_without, is_storage_fault
+from gap_tune.tune.workers import WorkerChannel, as_checkpoint, is_worker
 
-logger = logging.getLogger(__name__)
+# A folder, or a checkpoint that lies elsewhere; None for none.
+Saved: TypeAlias = Path | Checkpoint | None
 
 
 class Channel(Protocol):
@@ -29,14 +33,12 @@ class Channel(Protocol):
     def mailbox(self) -> str:
         """Where the answer to the next report will be."""
 
-    def exchange(
-        self, result: dict[str, Any], folder: Path | None, seq: int
-    ) -> delivery.Directive | None:
-        """Report a result, with a checkpoint folder or without; return the scheduler's answer.
+    def exchange(self, result: dict[str, Any], saved: Saved, seq: int) -> delivery.Directive | None:
+        """Report a result, with a checkpoint or without; return the scheduler's answer.
 
         Args:
             result: What to report.
-            folder: A folder to keep as the trial's checkpoint, or None.
+            saved: What to keep as the trial's checkpoint, or None.
             seq: The number that a decision on this result has.
         """
 
@@ -55,23 +57,28 @@ class FunctionChannel:
     def __init__(self, trial_id: str) -> None:
         self.mailbox = trial_id
 
-    def exchange(
-        self, result: dict[str, Any], folder: Path | None, seq: int
-    ) -> delivery.Directive | None:
-        """Report to Tune."""
+    def exchange(self, result: dict[str, Any], saved: Saved, seq: int) -> delivery.Directive | None:
+        """Report to Tune.
+
+        Raises:
+            StateError: When this process has gone on to another trial.
+        """
+        self._check_trial()
         # Whatever waits now answers an older report, one from before a restart perhaps.
         delivery.take(self.mailbox)
-        if folder is None or not self._reported_with(folder, result):
+        if saved is None or not self._reported_with(saved, result):
             tune.report(result)
         return delivery.take(self.mailbox)
 
-    def _reported_with(self, folder: Path, result: dict[str, Any]) -> bool:
+    def _reported_with(self, saved: Path | Checkpoint, result: dict[str, Any]) -> bool:
         """Report with a checkpoint; False where the storage cannot take it, so that none counts."""
         try:
-            tune.report(result, checkpoint=tune.Checkpoint.from_directory(str(folder)))
-        except OSError as error:
+            tune.report(result, checkpoint=as_checkpoint(saved, tune.Checkpoint))
+        except Exception as error:
+            if not is_storage_fault(error):
+                raise
             # Ray stores the checkpoint before anything else: the result has not gone out yet.
-            logger.warning("The trial goes on without this checkpoint: %s", error)
+            go_on_without(error)
             return False
         return True
 
@@ -80,8 +87,18 @@ class FunctionChannel:
         return delivery.take(self.mailbox)
 
     def checkpoint(self) -> Any:
-        """Return the trial's checkpoint."""
+        """Return the trial's checkpoint; errors as of ``exchange``."""
+        self._check_trial()
         return tune.get_checkpoint()
+
+    def _check_trial(self) -> None:
+        running = _running_trial()
+        if running != self.mailbox:
+            raise StateError(
+                "a session must be used in the trial that called attach, since a process may run "
+                f"several one after another, but got one of trial {self.mailbox} in trial "
+                f"{running}: call attach in the training function itself."
+            )
 
 
 class NoChannel:
@@ -90,9 +107,7 @@ class NoChannel:
     speaks = True
     mailbox = ""
 
-    def exchange(
-        self, result: dict[str, Any], folder: Path | None, seq: int
-    ) -> delivery.Directive | None:
+    def exchange(self, result: dict[str, Any], saved: Saved, seq: int) -> delivery.Directive | None:
         """Send nothing, and say so."""
         warnings.warn(
             "report() was called outside of a Ray Tune trial: nothing is sent or saved, and no "
@@ -123,9 +138,27 @@ def open_channel(asks: bool) -> Channel:
 
 
 def checkpoint_folder() -> Path | None:
-    """Return a fresh copy of the checkpoint to continue from, whose owner is the caller."""
+    """Return a fresh copy of the checkpoint to continue from, whose owner is the caller.
+
+    Raises:
+        StorageError: When there is no room for it; starting anew instead would go unnoticed.
+    """
     checkpoint = open_channel(asks=False).checkpoint()
-    return None if checkpoint is None else Path(checkpoint.to_directory(tempfile.mkdtemp()))
+    if checkpoint is None:
+        return None
+    folder = None
+    try:
+        folder = tempfile.mkdtemp()
+        return Path(checkpoint.to_directory(folder))
+    except Exception as error:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not is_storage_fault(error):
+            raise
+        raise StorageError(
+            f"the trial's checkpoint must fit into {tempfile.gettempdir()} to continue from it, "
+            f"but got {error}"
+        ) from error
 
 
 def _running_trial() -> str | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from collections import OrderedDict
+import os
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -13,33 +12,52 @@ import numpy as np
 import torch
 
 from gap_tune.errors import StateError, UnsupportedError
+from gap_tune.tune import exact_types
+from gap_tune.tune.storage import is_storage_fault
 
 FILE = "gap_tune.pt"
 _VERSION = 2
 
 
-def write(folder: Path, state: Mapping[str, Any], *, check: bool) -> None:
-    """Write a trial's state into a folder.
+def write(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write a trial's state into a folder: all of it, or nothing.
 
     Args:
         folder: Where gap_tune's file goes, next to whatever else is there.
-        state: Tensors and plain values by name.
-        check: Whether to try reading it back, which shows early what would fail after a fault.
+        state: What to save by name. Every type must come back as it was.
 
     Raises:
         UnsupportedError: When the state holds what ``weights_only`` loading refuses.
+        OSError: When the storage cannot take it.
     """
-    torch.save({"version": _VERSION, **_plain(state)}, folder / FILE)
-    if not check:
-        return
+    unfinished = folder / f".{FILE}"
     try:
-        torch.load(folder / FILE, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).partition("\n")[0]
+        _write(unfinished, {"version": _VERSION, **state})
+        os.replace(unfinished, folder / FILE)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
+    try:
+        # Into a file of Python's: torch's own hides what is wrong with a disk.
+        with path.open("wb") as file:
+            torch.save(dict(state), file, pickle_module=exact_types)
+        # Each time: a state may hold other types later. Tensors are not read.
+        with exact_types.admitted():
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        if is_storage_fault(error):
+            raise
         raise UnsupportedError(
             "what a checkpoint saves must consist of tensors and plain values, which load without "
-            f"running code, but got a state that does not: {reason}"
-        ) from None
+            f"running code, but got a state with {_refused(state) or error}."
+        ) from error
+
+
+def _refused(state: Mapping[str, Any]) -> str | None:
+    found = (exact_types.refused(value, name) for name, value in state.items())
+    return next((each for each in found if each is not None), None)
 
 
 def read(folder: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +73,19 @@ def read(folder: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
     path = folder / FILE
     if not path.exists():
         raise StateError(f"the checkpoint must hold {FILE}, but got a folder without it: {folder}.")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with exact_types.admitted():
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, StateError):
+        raise
+    except Exception as error:
+        # torch's own sentences are about what its users could do.
+        text = str(error)
+        reason = (text.partition("WeightsUnpickler error: ")[2] or text).partition("\n")[0]
+        raise StateError(
+            f"{FILE} of the checkpoint must be whole and of types that this process knows, but "
+            f"got one that cannot be loaded: {reason}"
+        ) from error
     missing = sorted(set(objects) - set(state.get("objects", ())))
     if state.get("version") != _VERSION or missing:
         raise StateError(
@@ -63,6 +93,21 @@ def read(folder: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
             f"but got version {state.get('version')}, which lacks {missing}."
         )
     return state
+
+
+def check_objects(objects: Mapping[str, Any]) -> None:
+    """Check that objects can be saved and restored.
+
+    Raises:
+        UnsupportedError: When one has no state.
+    """
+    for name, thing in objects.items():
+        methods = (getattr(thing, each, None) for each in ("state_dict", "load_state_dict"))
+        if not isinstance(thing, torch.Generator) and not all(map(callable, methods)):
+            raise UnsupportedError(
+                "what is saved and restored must have state_dict and load_state_dict, or be a "
+                f"torch.Generator, but got {type(thing).__name__} for {name!r}."
+            )
 
 
 def save_objects(objects: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,20 +140,15 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def _plain(state: Any) -> Any:
-    """Turn NumPy scalars, enums and named tuples into what ``weights_only`` loading admits."""
+def plain(state: Any) -> Any:
+    """Return a state of gap_tune's own without enumerations and NumPy's numbers.
+
+    Such a state must load whatever its types are called by then. What users save stays as it is.
+    """
     if isinstance(state, dict):
-        copied = {_plain(key): _plain(value) for key, value in state.items()}
-        if not isinstance(state, OrderedDict):
-            return copied
-        ordered = OrderedDict(copied)
-        # A module's state dict keeps its modules' versions in an attribute.
-        vars(ordered).update(vars(state))
-        return ordered
-    if isinstance(state, list):
-        return [_plain(item) for item in state]
-    if isinstance(state, tuple):
-        return tuple(_plain(item) for item in state)
+        return {plain(key): plain(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return (list if isinstance(state, list) else tuple)(map(plain, state))
     if isinstance(state, np.generic):
         return state.item()
-    return _plain(state.value) if isinstance(state, Enum) else state
+    return plain(state.value) if isinstance(state, Enum) else state

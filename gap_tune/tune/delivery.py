@@ -27,7 +27,10 @@ these facts of Ray Tune, which ``tests/contracts`` checks against the installed 
 14. what a trial starts from is its checkpoint manager's ``_latest_checkpoint_result``, looked at
     after ``on_trial_start``; where it is None the trial starts anew;
 15. every trial that waits to run is among the ``get_live_trials()`` of the controller that a
-    scheduler is handed, and ended ones are not.
+    scheduler is handed, and ended ones are not;
+16. what ``save`` of a class trainable returns may hold no checkpoint; the controller then goes on;
+17. a worker's ``ray.train.report`` stores its checkpoint after all ranks have agreed on a name and
+    before it sends its result, and counts reports in ``report_call_index``.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray.train
 from ray.experimental import internal_kv
 from ray.tune.result import TRIAL_ID
 from ray.tune.utils import flatten_dict
@@ -187,6 +191,37 @@ def fetch_experiment_file(trial: Any, name: str) -> None:
             path.write_bytes(stream.read())
     except FileNotFoundError:
         return
+
+
+def no_checkpoint(metrics: dict[str, Any] | None) -> Any:
+    """Return what a class trainable's ``save`` answers where there is no checkpoint (fact 16)."""
+    from ray.train._internal.checkpoint_manager import _TrainingResult
+
+    return _TrainingResult(checkpoint=None, metrics=dict(metrics or {}))
+
+
+def finish_report(result: dict[str, Any]) -> bool:
+    """Send a worker's result whose checkpoint could not be stored (fact 17).
+
+    Reporting once more would be one report more than the other ranks make, unless Ray is one
+    that stores the checkpoint before the ranks agree.
+
+    Returns:
+        Whether this Ray can do so.
+    """
+    try:
+        from ray.train.v2._internal.execution.context import get_train_context
+
+        context = get_train_context()
+    except (ImportError, RuntimeError):
+        ray.train.report(result)
+        return True
+    try:
+        report = context._upload_checkpoint("", result, None)
+        context._wait_then_report(report, context.report_call_index)
+    except (AttributeError, TypeError):
+        return False
+    return True
 
 
 def base_scheduler(scheduler: Any) -> Any:

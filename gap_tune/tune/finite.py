@@ -1,9 +1,16 @@
-"""What counts as a finite metric, alike for sessions, scheduler and searcher."""
+"""What counts as finite, alike for sessions, scheduler and searcher: metrics and weights."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import torch
+from torch import Tensor
+
+# A study has one metric, several (``OptunaSearch`` with a list of them), or a trial knows none.
+Metric = str | Iterable[str] | None
 
 
 def is_finite(value: Any) -> bool:
@@ -22,6 +29,85 @@ def is_finite(value: Any) -> bool:
         return True
 
 
+def first_non_finite(metrics: Mapping[Any, Any], metric: Metric) -> tuple[str, Any] | None:
+    """Return the first of the study's metrics that is not finite, and its value; None without.
+
+    Args:
+        metrics: What a trial reports, nested or as Ray flattens it, with "/".
+        metric: The name of the study's metric, or several.
+
+    >>> first_non_finite({"eval": {"loss": math.inf}, "auc": math.nan}, "eval/loss")
+    ('eval/loss', inf)
+    >>> first_non_finite({"loss": 1.0, "auc": math.nan}, ["loss", "size"]) is None
+    True
+    """
+    for name in [metric] if isinstance(metric, str) else metric or ():
+        value = _look_up(metrics, name)
+        if not is_finite(value):
+            return name, value
+    return None
+
+
 def non_finite_message(metric: str | None, value: Any) -> str:
     """Return the reason for which a trial fails."""
     return f"the study's metric {metric!r} must be finite, but the trial reported {value}."
+
+
+def non_finite_weight(optimizer: torch.optim.Optimizer, objects: Mapping[str, Any]) -> str | None:
+    """Return the name of a trained weight that is not finite; None where all are.
+
+    Looked at are the parameters of the optimizer and of modules that are trained, not buffers and
+    frozen parameters: masks of minus infinity are common there. Waits for each device once, where
+    all is well.
+
+    Args:
+        optimizer: The optimizer.
+        objects: Modules and others, by name.
+    """
+    sums: dict[torch.device, list[tuple[str, Tensor, Tensor]]] = {}
+    for name, weight in _trained(optimizer, objects):
+        sums.setdefault(weight.device, []).append((name, weight, _sum(weight)))
+    for of_device in sums.values():
+        finite = torch.stack([total for _, _, total in of_device]).isfinite().tolist()
+        for (name, weight, _), good in zip(of_device, finite, strict=True):
+            # A sum of large numbers can be infinite, too.
+            if not good and not bool(torch.isfinite(weight).all()):
+                return name
+    return None
+
+
+def _look_up(metrics: Mapping[Any, Any], name: str) -> Any:
+    if name in metrics:
+        return metrics[name]
+    for place in (i for i, letter in enumerate(name) if letter == "/"):
+        inner = metrics.get(name[:place])
+        found = _look_up(inner, name[place + 1 :]) if isinstance(inner, Mapping) else None
+        if found is not None:
+            return found
+    return None
+
+
+def _trained(
+    optimizer: torch.optim.Optimizer, objects: Mapping[str, Any]
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield every trained weight once; modules first, since they know its name."""
+    seen: set[int] = set()
+    modules = {n: thing for n, thing in objects.items() if isinstance(thing, torch.nn.Module)}
+    named = [(f"{n}.{k}", p) for n, m in modules.items() for k, p in m.named_parameters()]
+    for i, group in enumerate(optimizer.param_groups):
+        named += [(f"parameter {k} of group {i}", p) for k, p in enumerate(group["params"])]
+    for name, parameter in named:
+        # A rank looks at its own part of what is sharded.
+        local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+        floats = local.is_floating_point() or local.is_complex()
+        usable = floats and local.numel() and local.itemsize > 1 and not local.is_meta
+        if id(parameter) not in seen and parameter.requires_grad and usable:
+            seen.add(id(parameter))
+            values = local.coalesce().values() if local.is_sparse else local
+            yield name, values.detach()
+
+
+def _sum(weight: Tensor) -> Tensor:
+    """Return a number that is not finite if any of a weight's is not: the quickest there is."""
+    total = weight.sum(dtype=torch.float32) if weight.itemsize < 4 else weight.sum()
+    return total.abs().double()

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
+import torch
+from ray.train import Checkpoint
 
 from gap_tune.errors import InvalidValueError, NonFiniteMetricError, check_count
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.rules import Decision
 from gap_tune.tune import checkpointing, keys
 from gap_tune.tune.channels import Channel
+from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.delivery import Directive
-from gap_tune.tune.finite import is_finite, non_finite_message
+from gap_tune.tune.epochs import EpochLoops
+from gap_tune.tune.finite import first_non_finite, non_finite_message, non_finite_weight
 from gap_tune.tune.tuning import Tuning
+from gap_tune.tune.wanted import Wanted, check_folder, prepared, wanted
+
+# Who tunes an optimizer now: a process that runs several trials may keep its optimizer.
+_masters: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[Tuning]] = WeakKeyDictionary()
 
 
 class TrialSession:
@@ -28,8 +38,9 @@ class TrialSession:
         self._channel = channel
         self._metric = own.get("metric")
         self._objects: dict[str, Any] = {}
-        self._epoch = 0
-        self._checked = False
+        self._epochs = EpochLoops()
+        self._complain = Complaints()
+        _take_over(tuning)
 
     @property
     def monitor(self) -> GradientMonitor | None:
@@ -40,6 +51,11 @@ class TrialSession:
     def momentum(self) -> float | None:
         """The momentum that the optimizer uses at its next step; None where it has none."""
         return self._tuning.momentum
+
+    @property
+    def mode(self) -> str:
+        """Who decides: "scheduler", "trial" or "fixed", as ``gap/mode`` says."""
+        return self._tuning.mode
 
     @property
     def seq(self) -> int:
@@ -59,47 +75,51 @@ class TrialSession:
         """Yield the epochs still to do: 0 .. count-1, or from where the checkpoint was taken.
 
         A checkpoint belongs at the end of an epoch: ``restore`` continues with the epoch after
-        the one in which it was taken.
+        the one in which it was taken. A trial may have several such loops, say for pre-training
+        and fine-tuning: after ``restore``, those before the checkpoint's yield nothing, and those
+        after it all of their epochs.
 
         Raises:
             InvalidValueError: When ``count`` is not a positive integer.
         """
-        check_count("epochs", count)
-        while self._epoch < count:
-            self._epoch += 1
-            yield self._epoch - 1
+        return self._epochs.run(check_count("epochs", count))
 
-    def report(self, metrics: Mapping[str, Any], *, checkpoint: bool | str | Path = False) -> None:
+    def report(
+        self,
+        metrics: Mapping[str, Any],
+        *,
+        checkpoint: bool | str | os.PathLike[str] | Checkpoint | None = False,
+    ) -> None:
         """Report metrics and gradient statistics to Tune, then apply the momentum that comes back.
 
         Blocks until the scheduler has decided. In the workers of a ``TorchTrainer`` every rank
         must call it; rank 0's metrics are reported. Outside of Ray Tune it only warns.
 
+        A trial whose trained weights are NaN or infinite is nothing to come back to: it goes on
+        without a checkpoint, and says so once. So does one whose checkpoint cannot be stored.
+        Of metrics, only the study's counts; a trial that was told of none
+        (``config["gap"]["metric"]``, which ``GapSearch`` sets) is judged by its weights alone.
+
         Args:
-            metrics: Numbers and strings by name.
+            metrics: Numbers and strings by name, as ``tune.report`` takes them.
             checkpoint: True saves the optimizer, the statistics, momentum, random state and every
-                object named in ``restore``. A folder with files of your own becomes the
-                checkpoint instead, with gap_tune's file added to it: statistics, momentum and
-                random state; weights and optimizer are then yours to save and restore.
+                object named in ``restore``. A folder with files of your own, or a
+                ``tune.Checkpoint``, becomes the checkpoint instead, with gap_tune's file added to
+                it: statistics, momentum and random state; weights and optimizer are then yours to
+                save and restore. False or None: no checkpoint.
 
         Raises:
-            InvalidValueError: When a metric's name starts with "gap/".
+            InvalidValueError: When a metric's name starts with "gap/", or the folder is missing.
             NonFiniteMetricError: When the study's metric was NaN or infinite; the trial fails.
-            UnsupportedError: When an object's state holds more than tensors and plain values.
+            UnsupportedError: When an object's state holds more than tensors and plain values, or
+                ``checkpoint`` is something else.
+            StateError: When the session is another trial's.
         """
+        what = wanted(checkpoint)
         result = self.result(metrics)
-        # A model that went wrong is nothing to come back to.
-        if checkpoint is False or not all(map(is_finite, metrics.values())):
-            self._exchange(result, None)
-        elif checkpoint is True:
-            with tempfile.TemporaryDirectory() as folder:
-                if self._channel.speaks:
-                    self.save(Path(folder), whole=True)
-                self._exchange(result, Path(folder) if self._channel.speaks else None)
-        else:
-            if self._channel.speaks:
-                self.save(Path(checkpoint), whole=False)
-            self._exchange(result, Path(checkpoint))
+        with ExitStack() as stack:
+            # All ranks report, whatever becomes of this one's checkpoint.
+            self._exchange(result, self._prepared(what, stack))
 
     def restore(self, **objects: Any) -> bool:
         """Continue from the trial's checkpoint, if it has one; call it once, before training.
@@ -114,6 +134,7 @@ class TrialSession:
 
         Raises:
             StateError: When the checkpoint lacks one of the objects, or is not gap_tune's.
+            UnsupportedError: When an object has no state to save.
         """
         self.keep(**objects)
         checkpoint = self._channel.checkpoint()
@@ -124,7 +145,8 @@ class TrialSession:
         return True
 
     def keep(self, **objects: Any) -> None:
-        """Name what checkpoints hold besides the optimizer, as ``restore`` does."""
+        """Name what checkpoints hold besides the optimizer; errors as of ``restore``."""
+        checkpointing.check_objects(objects)
         self._objects = objects
 
     def detach(self) -> None:
@@ -133,7 +155,13 @@ class TrialSession:
 
     def result(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """Return the metrics with gap_tune's own, as ``report`` sends them; errors as there."""
-        taken = sorted(name for name in metrics if str(name).startswith(keys.PREFIX))
+        taken = sorted(
+            str(name)
+            for name, value in metrics.items()
+            # Ray writes {"gap": {"seq": 1}} as "gap/seq".
+            if str(name).startswith(keys.PREFIX)
+            or (name == keys.SECTION and isinstance(value, Mapping))
+        )
         if taken:
             raise InvalidValueError(
                 f"metric names must not start with {keys.PREFIX!r}, but got {taken}."
@@ -141,9 +169,9 @@ class TrialSession:
         self._tuning.settle()
         # Collecting statistics is an affair of all ranks where parameters are sharded.
         result = {**metrics, **self._own_metrics()}
-        value = metrics.get(self._metric) if self._metric else None
-        if self._channel.speaks and not is_finite(value):
-            raise NonFiniteMetricError(non_finite_message(self._metric, value))
+        found = first_non_finite(metrics, self._metric)
+        if self._channel.speaks and found is not None:
+            raise NonFiniteMetricError(non_finite_message(*found))
         return result
 
     def receive(self, directive: Directive | None) -> None:
@@ -168,36 +196,69 @@ class TrialSession:
         """
         self._tuning.settle()
         state: dict[str, Any] = {
-            "epoch": self._epoch,
-            "tuning": self._tuning.state_dict(),
+            "epochs": self._epochs.state_dict(),
+            "epoch": self._epochs.state_dict()[-1][-1],
+            "tuning": checkpointing.plain(self._tuning.state_dict()),
             "mailbox": self._channel.mailbox,
             "random": checkpointing.random_state(),
         }
         if whole:
             state["optimizer"] = self._tuning.optimizer.state_dict()
             state["objects"] = checkpointing.save_objects(self._objects)
-        checkpointing.write(folder, state, check=not self._checked)
-        self._checked = True
+        checkpointing.write(folder, state)
 
-    def load(self, folder: Path) -> None:
+    def is_spoiled(self) -> bool:
+        """Tell whether a trained weight is NaN or infinite, and say so the first time."""
+        name = non_finite_weight(self._tuning.optimizer, self._objects)
+        if name is not None:
+            self._complain(
+                "The trial goes on without checkpoints, since its trained weights must be finite, "
+                f"but got NaN or infinity in {name} (told once)."
+            )
+        return name is not None
+
+    def load(self, folder: Path, *, whole: bool = True, late: bool = True) -> str:
         """Continue from what ``save`` wrote; with a decision that came too late for it.
+
+        Args:
+            folder: The checkpoint's folder.
+            whole: Whether to restore all of it; otherwise only momentum and statistics, once more,
+                after something else has loaded the optimizer.
+            late: Whether to apply that decision; once is enough.
+
+        Returns:
+            The mailbox of the trial that saved it.
 
         Raises:
             StateError: When the folder lacks one of the named objects, or is not gap_tune's.
         """
         state = checkpointing.read(folder, self._objects)
-        self._epoch = state["epoch"]
-        if "optimizer" in state:
+        # Earlier checkpoints, and those who read them, know one loop.
+        self._epochs.load_state_dict(state.get("epochs") or [[0, state["epoch"]]])
+        if whole and "optimizer" in state:
             self._tuning.optimizer.load_state_dict(state["optimizer"])
         self._tuning.load_state_dict(state["tuning"])
-        checkpointing.load_objects(self._objects, state.get("objects", {}))
-        if self._channel.speaks:
+        if whole:
+            checkpointing.load_objects(self._objects, state.get("objects", {}))
+        if whole and self._channel.speaks:
             # Other ranks keep theirs: dropout should differ between ranks.
             checkpointing.set_random_state(state["random"])
-        self.receive(self._channel.missed(state["mailbox"], self.seq + 1))
+        mailbox: str = state["mailbox"]
+        if late:
+            self.receive(self._channel.missed(mailbox, self.seq + 1))
+        return mailbox
 
-    def _exchange(self, result: dict[str, Any], folder: Path | None) -> None:
-        self.receive(self._channel.exchange(result, folder, self.seq + 1))
+    def _prepared(self, what: Wanted, stack: ExitStack) -> Path | Checkpoint | None:
+        """Return the checkpoint to report, complete; None where there is none."""
+        speaks = self._channel.speaks
+        if isinstance(what, Path) and speaks:
+            check_folder(what)
+        if what is False or (what is True and not speaks) or self.is_spoiled():
+            return None
+        return prepared(what, self.save, stack) if speaks else what
+
+    def _exchange(self, result: dict[str, Any], saved: Path | Checkpoint | None) -> None:
+        self.receive(self._channel.exchange(result, saved, self.seq + 1))
 
     def _own_metrics(self) -> dict[str, Any]:
         statistics, by_beta2 = self._tuning.statistics_by_beta2()
@@ -223,6 +284,16 @@ class TrialSession:
             keys.STEPS_SINCE_CHANGE: statistics.steps - self._tuning.changed_at,
             keys.STATISTICS: _json(statistics.to_dict()),
         }
+
+
+def _take_over(tuning: Tuning) -> None:
+    """Let nobody else tune an optimizer, such as an earlier trial that left it behind."""
+    known = _masters.get(tuning.optimizer)
+    before = None if known is None else known()
+    if before is not None and before is not tuning:
+        before.settle()
+        before.detach()
+    _masters[tuning.optimizer] = ref(tuning)
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,19 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             os.chmod(temporary, 0o644)
             os.replace(temporary, target)
         except BaseException:
-            os.unlink(temporary)
+            with suppress(OSError):
+                os.unlink(temporary)
             raise
     except OSError as error:
-        raise InvalidValueError(
-            f"path must lie in a folder that can be written, but got {target}: {error.strerror}."
-        ) from None
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: str | os.PathLike[str], error: OSError) -> InvalidValueError:
+    """Return the error for a file that cannot be written."""
+    return InvalidValueError(
+        f"path must lie in a folder that can be written, but got {os.fspath(path)}: "
+        f"{error.strerror or error}."
+    )
 
 
 def _beta2(key: str) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import ray.train
 
 from gap_tune.tune import delivery, keys
+from gap_tune.tune.storage import go_on_without, is_storage_fault
 
 logger = logging.getLogger(__name__)
 
@@ -49,22 +50,41 @@ class WorkerChannel:
         return f"{self._name}-{self._reports}"
 
     def exchange(
-        self, result: dict[str, Any], folder: Path | None, seq: int
+        self, result: dict[str, Any], saved: Path | ray.train.Checkpoint | None, seq: int
     ) -> delivery.Directive | None:
         """Report with all other ranks; return on each what rank 0 was answered."""
         mailbox = self.mailbox
         self._reports += 1
         if self._asks:
             result = {**result, keys.MAILBOX: mailbox}
-        checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(str(folder))
-        ray.train.report(result, checkpoint=checkpoint)
+        if not self._reported_with(saved, result):
+            saved = None
         if not self._asks:
             return None
         answer = None
         if self.speaks:
             answer = self._wait(mailbox, seq)
-            self._clear(mailbox, keep=folder is not None)
+            self._clear(mailbox, keep=saved is not None)
         return self._tell(answer)
+
+    def _reported_with(
+        self, saved: Path | ray.train.Checkpoint | None, result: dict[str, Any]
+    ) -> bool:
+        """Report, with a checkpoint or without; False where the storage cannot take it."""
+        if saved is None:
+            ray.train.report(result)
+            return True
+        try:
+            ray.train.report(result, checkpoint=as_checkpoint(saved, ray.train.Checkpoint))
+        except Exception as error:
+            if not is_storage_fault(error):
+                raise
+            # The other ranks have reported: this one must finish the same report.
+            if not delivery.finish_report(result):
+                raise
+            go_on_without(error)
+            return False
+        return True
 
     def missed(self, mailbox: str, seq: int) -> delivery.Directive | None:
         """Return the answer that came after the checkpoint was taken."""
@@ -111,6 +131,13 @@ class WorkerChannel:
             short = replace(answer, decision=decision)
         told: delivery.Directive | None = broadcast_from_rank_zero(short)
         return answer if self.speaks else told
+
+
+def as_checkpoint(saved: Path | ray.train.Checkpoint, kind: type[Any]) -> Any:
+    """Return a checkpoint of the kind that Tune, or Train, asks for."""
+    if isinstance(saved, Path):
+        return kind.from_directory(str(saved))
+    return saved if isinstance(saved, kind) else kind(saved.path, filesystem=saved.filesystem)
 
 
 def is_worker() -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from ray import tune
 from ray.tune.experiment import Trial
 
+from gap_tune.tune import delivery
 from tests.contracts import watched
 from tests.contracts.watched import DIES_AT, PAUSE_S, ROUNDS, Outcome
 
@@ -93,3 +97,35 @@ def test_fact_15_trials_that_wait_are_live_and_ended_ones_are_not(outcome: Outco
     assert min(there[Trial.PENDING], there[Trial.TERMINATED]) > 0
     assert live[Trial.PENDING] == there[Trial.PENDING], "trials that wait are not all live"
     assert live[Trial.TERMINATED] == 0, "trials that have ended are live"
+
+
+class SavesNothing(tune.Trainable):  # type: ignore[misc]
+    def step(self) -> dict[str, object]:
+        return {"loss": 1.0, "done": self.iteration == 2}
+
+    def save(self, checkpoint_dir: str | None = None) -> object:
+        return delivery.no_checkpoint(self._last_result)
+
+
+def test_fact_16_a_class_trainable_may_save_without_a_checkpoint(
+    ray_address: str, tmp_path: Path
+) -> None:
+    (result,) = tune.Tuner(
+        SavesNothing,
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+        ),
+    ).fit()
+    assert result.error is None, "a save without a checkpoint fails the trial"
+    assert result.metrics["training_iteration"] == 3
+    assert result.checkpoint is None
+
+
+def test_fact_17_a_worker_can_finish_a_report_whose_checkpoint_was_not_stored() -> None:
+    # What it does with them: tests/faults/test_full_temporary_folder.py.
+    context = pytest.importorskip("ray.train.v2._internal.execution.context").TrainContext
+    assert callable(context._upload_checkpoint), "_upload_checkpoint is gone"
+    assert callable(context._wait_then_report), "_wait_then_report is gone"
+    assert "report_call_index" in context.__annotations__, "reports are counted otherwise"

@@ -12,7 +12,7 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from gap_tune.errors import StateError
-from gap_tune.tune.statistics_json import write_atomically
+from gap_tune.tune.statistics_json import unwritable, write_atomically
 
 _KIND = "gap_tune searcher"
 
@@ -23,13 +23,21 @@ def innermost(searcher: Searcher) -> Searcher:
 
 
 def save_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
-    """Save the states of a searcher's wrappers and the innermost searcher's own file as one."""
+    """Save the states of a searcher's wrappers and the innermost searcher's own file as one.
+
+    Raises:
+        InvalidValueError: When the folder cannot be written.
+    """
     *wrappers, base = _chain(searcher)
     states = [(type(w).__name__, w.get_state()) for w in wrappers]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "searcher"
-        base.save(str(file))
-        saved = {"kind": _KIND, "wrappers": states, "searcher": file.read_bytes()}
+    try:
+        # Not where temporary files go: if that is full, the searcher can still be saved.
+        with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".searcher-") as folder:
+            file = Path(folder) / "searcher"
+            base.save(str(file))
+            saved = {"kind": _KIND, "wrappers": states, "searcher": file.read_bytes()}
+    except OSError as error:
+        raise unwritable(path, error) from None
     write_atomically(path, cloudpickle.dumps(saved))
 
 
