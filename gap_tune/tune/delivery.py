@@ -1,7 +1,8 @@
 """Delivery of directives from the scheduler to a running trial, and what else Ray keeps private.
 
-With ``watching`` and ``fifo`` the only module that touches Ray's unstable surface. They rely on
-these facts of Ray Tune, which ``tests/contracts`` checks against the installed version:
+With ``watching``, ``fifo`` and ``naming`` the only module that touches Ray's unstable surface.
+They rely on these facts of Ray Tune, which ``tests/contracts`` checks against the installed
+version:
 
 1. ``trial.temporary_state.ray_actor`` is the running trial's actor handle, None otherwise;
 2. that actor has ``execute(fn)``, which calls ``fn(trainable)`` in the trial's process;
@@ -27,7 +28,11 @@ these facts of Ray Tune, which ``tests/contracts`` checks against the installed 
 14. what a trial starts from is its checkpoint manager's ``_latest_checkpoint_result``, looked at
     after ``on_trial_start``; where it is None the trial starts anew;
 15. every trial that waits to run is among the ``get_live_trials()`` of the controller that a
-    scheduler is handed, and ended ones are not.
+    scheduler is handed, and ended ones are not;
+16. a searcher's trial is named after what ``_resolve_nested_dict`` finds in its configuration, by
+    ``items()`` of every dict in it, when ``SearchGenerator.create_trial_if_possible`` makes it, and
+    shown with what ``flatten_dict`` finds so in the suggestion;
+17. the ``param_space`` that a searcher is told is the one that suggestions are merged into.
 """
 
 from __future__ import annotations

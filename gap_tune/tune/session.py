@@ -16,7 +16,7 @@ from gap_tune.rules import Decision
 from gap_tune.tune import checkpointing, keys
 from gap_tune.tune.channels import Channel
 from gap_tune.tune.delivery import Directive
-from gap_tune.tune.finite import is_finite, non_finite_message
+from gap_tune.tune.finite import first_non_finite, is_finite
 from gap_tune.tune.tuning import Tuning
 
 
@@ -141,9 +141,9 @@ class TrialSession:
         self._tuning.settle()
         # Collecting statistics is an affair of all ranks where parameters are sharded.
         result = {**metrics, **self._own_metrics()}
-        value = metrics.get(self._metric) if self._metric else None
-        if self._channel.speaks and not is_finite(value):
-            raise NonFiniteMetricError(non_finite_message(self._metric, value))
+        failure = first_non_finite(metrics, keys.metric_names(self._metric))
+        if self._channel.speaks and failure is not None:
+            raise NonFiniteMetricError(failure)
         return result
 
     def receive(self, directive: Directive | None) -> None:
