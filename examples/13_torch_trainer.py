@@ -30,7 +30,6 @@ def train_loop(config: dict[str, Any]) -> None:
     model = prepare_model(torch.nn.Linear(64, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"], momentum=config["momentum"])
     trial = gap_tune.attach(optimizer, config)
-    trial.restore(model=model)
     for _ in trial.epochs(config["epochs"]):
         for rows in torch.randperm(len(inputs)).split(128):
             mine = rows[world.get_world_rank() :: world.get_world_size()]
@@ -38,20 +37,17 @@ def train_loop(config: dict[str, Any]) -> None:
             cross_entropy(model(inputs[mine]), targets[mine]).backward()
             optimizer.step()
         with torch.no_grad():
-            trial.report({"loss": cross_entropy(model(inputs), targets).item()}, checkpoint=True)
+            trial.report({"loss": cross_entropy(model(inputs), targets).item()})
 
 
 def trial(config: dict[str, Any]) -> None:
-    # How often Ray Train looks whether workers have reported.
-    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.1"
+    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.1"  # reports wait for it
     TorchTrainer(
         train_loop,
         train_loop_config=config["train_loop_config"],
         scaling_config=train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
         run_config=train.RunConfig(
-            name="workers",
-            storage_path=f"{config['storage']}/{tune.get_context().get_trial_id()}",
-            callbacks=[TuneReportCallback()],
+            storage_path=config["storage"], callbacks=[TuneReportCallback()]
         ),
     ).fit()
 

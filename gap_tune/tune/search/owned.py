@@ -123,8 +123,10 @@ class OwnedKeys:
                 f"{self.lr!r} in param_space must be a positive number or a range to search, "
                 f"but got {value!r}."
             )
-        # What other searchers, and functions that define a space as they run, will say is unknown.
-        known = isinstance(searcher, OptunaSearch) and not callable(searcher._space)
+        # What other searchers, functions that define a space as they run, and choices of whole
+        # mappings will say is unknown.
+        chosen = isinstance(config.get(self.lr.partition("/")[0]), Domain)
+        known = isinstance(searcher, OptunaSearch) and not callable(searcher._space) and not chosen
         if known and not nested.holds(own_space(searcher), self.lr):
             raise InvalidValueError(
                 f"param_space must hold {self.lr!r}, which GapSearch(lr=...) scales, "

@@ -32,9 +32,8 @@ class Places:
     def section(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a configuration already says in its sections; the nested one counts more."""
         found = [nested.at(config, path) for path in self.sections(config)]
-        # What was flattened, such as the parameters that Ray shows.
-        prefix = f"{keys.SECTION}/"
-        flat = {k.removeprefix(prefix): v for k, v in config.items() if str(k).startswith(prefix)}
+        # Points that were evaluated elsewhere may come flattened.
+        flat = {k.rpartition("/")[2]: v for k, v in config.items() if self._is_flat(k)}
         return {k: v for own in (flat, *found) if isinstance(own, Mapping) for k, v in own.items()}
 
     def momentum_key(self, inner: Mapping[str, Any]) -> dict[str, str]:
@@ -47,8 +46,7 @@ class Places:
         rest = dict(config)
         for path in self.sections(config):
             rest = nested.without(rest, path)
-        flat = tuple("/".join(path) + "/" for path in self.sections(config))
-        return {name: value for name, value in rest.items() if not str(name).startswith(flat)}
+        return {name: value for name, value in rest.items() if not self._is_flat(name)}
 
     def fill(
         self, inner: Mapping[str, Any], values: Mapping[str, Any], own: Mapping[str, Any]
@@ -68,6 +66,11 @@ class Places:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state`` returned."""
         self._paths |= state
+
+    def _is_flat(self, name: str) -> bool:
+        """Tell whether a name is the path of a section's entry."""
+        parent = self._owned.momentum.rpartition("/")[0]
+        return str(name).startswith((f"{keys.SECTION}/", f"{parent}/{keys.SECTION}/"))
 
     def _place(self, config: Mapping[str, Any], key: str) -> nested.Path:
         found = nested.path_of(config, key)
