@@ -31,7 +31,7 @@ def train_loop(config: dict[str, Any]) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"], momentum=config["momentum"])
     trial = gap_tune.attach(optimizer, config)
     for _ in trial.epochs(config["epochs"]):
-        for rows in torch.randperm(len(inputs)).split(128):
+        for rows in torch.randperm(len(inputs)).split(64):
             mine = rows[world.get_world_rank() :: world.get_world_size()]
             optimizer.zero_grad()
             cross_entropy(model(inputs[mine]), targets[mine]).backward()
@@ -54,7 +54,7 @@ def trial(config: dict[str, Any]) -> None:
 
 def main() -> None:
     ray.init(log_to_driver=False, ignore_reinit_error=True)
-    loop = {"lr": tune.loguniform(1e-2, 1.0), "epochs": 4}
+    loop = {"lr": tune.loguniform(0.1, 1.0), "epochs": 4}
     search = gap_tune.GapSearch(momentum="train_loop_config/momentum", lr="train_loop_config/lr")
     with tempfile.TemporaryDirectory() as storage:
         grid = tune.Tuner(

@@ -32,7 +32,9 @@ version:
 16. a searcher's trial is named after what ``_resolve_nested_dict`` finds in its configuration, by
     ``items()`` of every dict in it, when ``SearchGenerator.create_trial_if_possible`` makes it, and
     shown with what ``flatten_dict`` finds so in the suggestion;
-17. the ``param_space`` that a searcher is told is the one that suggestions are merged into.
+17. the ``param_space`` that a searcher is told is the one that suggestions are merged into;
+18. ``CallbackList.get_state`` returns what callbacks save by their places in the list, and a study
+    that is restored gives it back by those before its scheduler is handed any trial.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from gap_tune.study.plan import PlannedTrials
 from gap_tune.tune import keys
 from gap_tune.tune.naming import Section
 from tests.tune.conftest import Run
+from tests.tune.functions import quadratic
 
 SPACE = {"lr": tune.loguniform(1e-3, 1.0), "net": {"width": tune.choice([8])}, "data": "digits"}
 
@@ -122,7 +123,7 @@ def test_bug_folders_of_trials_do_not_show_the_users_hyperparameters(
     assert grid[0].config["gap"] == saved
     assert saved["mode"] == "scheduler"
     assert saved["seed_reason"].startswith("reference momentum")
-    again = tune.Tuner.restore(str(tmp_path / "run"), lambda _: None).get_results()
+    again = tune.Tuner.restore(str(tmp_path / "run"), quadratic).get_results()
     assert again[0].config is not None
     assert again[0].config["gap"] == saved
     # What TensorBoard's table of hyperparameters and Ray's reporter show.

@@ -50,18 +50,18 @@ def objectives(config: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
-    ray_address: str, tmp_path: Path
+    ray_address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     inner = OptunaSearch(metric=METRICS, mode=MODES, seed=0)
     callbacks = [
         RayMetrics(METRICS, MODES),
-        Progress(3, style="json", metric=METRICS, mode=MODES, console=Console(quiet=True)),
+        Progress(2, style="json", metric=METRICS, mode=MODES, console=Console(quiet=True)),
     ]
     tuner = tune.Tuner(
         objectives,
         param_space={"lr": tune.loguniform(1e-3, 0.1), "marker": str(tmp_path / "died")},
         tune_config=tune.TuneConfig(
-            num_samples=3,
+            num_samples=2,
             search_alg=GapSearch(inner, lr="lr"),
             scheduler=GapScheduler(rule=Cycle()),
             max_concurrent_trials=1,
@@ -79,7 +79,7 @@ def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
     restored = tune.Tuner.restore(str(tmp_path / "two"), objectives, restart_errored=True)
     grid = restored.fit()
     assert not grid.errors
-    assert len(grid) == 3
+    assert len(grid) == 2
     for result in grid:
         assert result.config is not None
         assert result.config["gap"]["metric"] == METRICS
@@ -88,7 +88,8 @@ def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
     # The study's own names, after the restore too.
     for name in (path.parent.name for path in (tmp_path / "two").glob("*/params.json")):
         assert "momentum=0.9000" in name
-        assert not any(word in name for word in ("gap", "mode", "metric", "reference", "seed_"))
+        assert not any(f"{key}=" in name for key in grid[0].config["gap"])  # type: ignore[index]
+    assert "failed" not in caplog.text
     search = restored._local_tuner._tune_config.search_alg
     trials = search.searcher.searcher._ot_study.trials
     assert {len(t.values) for t in trials if t.values} == {2}
