@@ -29,23 +29,20 @@ NAN = float("nan")
 
 
 def objectives(config: dict[str, Any]) -> None:
-    """Report two objectives, one of them nested; the second trial dies once."""
+    """Report two objectives, one of them nested; the first trial dies once."""
     weight = torch.nn.Parameter(torch.ones(8))
     optimizer = torch.optim.SGD([weight], lr=config["lr"], momentum=config["momentum"])
     trial = attach(optimizer, config)
-    for epoch in trial.epochs(2):
+    for _ in trial.epochs(2):
         for _ in range(6):
             optimizer.zero_grad()
             (weight.square().sum() / 2).backward()
             optimizer.step()
         trial.report({"loss": weight.square().sum().item(), "eval": {"size": config["lr"]}})
         marker = Path(config["marker"])
-        if epoch == 1 and not marker.exists():
-            name = tune.get_context().get_trial_name() or ""
-            if (marker.parent / "one").exists():
-                marker.write_text(name)
-                raise RuntimeError("once")
-            (marker.parent / "one").write_text(name)
+        if not marker.exists():
+            marker.touch()
+            raise RuntimeError("once")
 
 
 @pytest.mark.slow
@@ -72,7 +69,6 @@ def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
             storage_path=str(tmp_path),
             verbose=0,
             callbacks=callbacks,
-            failure_config=tune.FailureConfig(fail_fast=True),
         ),
     )
     assert len(tuner.fit().errors) == 1
@@ -89,9 +85,9 @@ def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
     for name in (path.parent.name for path in (tmp_path / "two").glob("*/params.json")):
         assert "momentum=0.9000" in name
         assert not any(f"{key}=" in name for key in grid[0].config["gap"])  # type: ignore[index]
-    assert "failed" not in caplog.text
+    assert not any(f"{each} failed" in caplog.text for each in ("set_state", "result", "end"))
     search = restored._local_tuner._tune_config.search_alg
-    trials = search.searcher.searcher._ot_study.trials
+    trials = search.searcher._ot_study.trials
     assert {len(t.values) for t in trials if t.values} == {2}
     assert {t.state.name for t in trials} <= {"COMPLETE", "FAIL"}
     records = read_experiment(tmp_path / "two", mode="min")
@@ -116,7 +112,7 @@ def test_bug_with_several_metrics_none_is_watched_for_nan(
     assert repr(name) in directive.failure
 
 
-def test_bug_a_nested_metric_that_is_nan_goes_unseen_in_the_searcher() -> None:
+def test_optuna_is_told_of_a_nested_objective_that_is_nan_as_a_failure() -> None:
     inner = OptunaSearch(metric=METRICS, mode=MODES, seed=0)
     search = GapSearch(inner)
     search.set_search_properties(None, None, {"lr": tune.loguniform(1e-3, 1.0)})
