@@ -134,8 +134,13 @@ def test_bug_a_nested_point_that_was_evaluated_is_told_with_what_gap_tune_owns()
     flat = {"train_loop_config/lr": 0.02, "train_loop_config/momentum": 0.99}
     search.add_evaluated_point({**flat, "gap": {"searched_lr": 0.1}}, 1.0)
     search.add_evaluated_point({**flat, "train_loop_config/gap/mode": "x", "gap/mode": "x"}, 1.0)
+    whole = search.suggest("a")
+    loop = {**whole["train_loop_config"], "epochs": 3}
+    search.add_evaluated_point({**whole, "train_loop_config": loop}, 1.0)
+    *_, asked, again = search.searcher._ot_study.trials
+    assert again.params == asked.params
     told = [t.params for t in search.searcher._ot_study.trials]
-    assert told == [{"train_loop_config/lr": 0.1}, {"train_loop_config/lr": 0.02}]
+    assert told[:2] == [{"train_loop_config/lr": 0.1}, {"train_loop_config/lr": 0.02}]
 
 
 def test_bug_seeds_of_nested_hyperparameters_are_not_told_apart() -> None:

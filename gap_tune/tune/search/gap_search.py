@@ -15,7 +15,7 @@ from gap_tune.tune import keys, naming, nested
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.search.closeness import Axis, point_of
-from gap_tune.tune.search.owned import axes_of, is_learning_rate, owned_keys
+from gap_tune.tune.search.owned import axes_of, is_learning_rate, own_space, owned_keys
 from gap_tune.tune.search.places import Places
 from gap_tune.tune.search.saved import innermost, restore_chain, save_chain
 from gap_tune.tune.search.seeds import REFERENCE_BETA2, Given, Seed, Seeder, read_given
@@ -250,6 +250,11 @@ class GapSearch(Searcher):
         searched = self._places.section(parameters).get("searched_lr")
         if path is not None and searched is not None:
             inner = nested.put(inner, path, searched)
+        base = innermost(self.searcher)
+        space = own_space(base) if isinstance(base, OptunaSearch) else {}
+        if space and all(nested.holds(inner, key) for key in space):
+            # Optuna knows hyperparameters by their paths, and nothing else.
+            inner = {key: nested.get(inner, key) for key in space}
         self.searcher.add_evaluated_point(inner, value, **kwargs)
 
     def get_state(self) -> dict[str, Any]:
