@@ -49,7 +49,8 @@ def read_experiment(
 
     Args:
         folder: The experiment's folder; the run may still be going or have been killed.
-        metric: Metric to compare by. Default: the one that the study asked Ray Tune for.
+        metric: Metric to compare by. Default: the one that the study asked Ray Tune for, of
+            several objectives the first.
         mode: "min" or "max". Default: likewise.
         called: What the reader of a report calls the folder, where it is a copy.
 
@@ -78,7 +79,7 @@ def read_experiment(
         )
     paired = _paired(configs)
     for number, ((trial, rows), config) in enumerate(zip(loaded, configs, strict=True), 1):
-        names = {"arm": arm_of(config), "seed": config["seed"] if paired else number}
+        names = {"arm": arm_of(config), "seed": _seed(config) if paired else number}
         for row in (trial, *rows):
             row.update(names)
     rows = [row for _, rows in loaded for row in rows]
@@ -117,7 +118,7 @@ def arm_of(config: Mapping[str, Any]) -> str:
         return GAP.name
     if mode == keys.MODE_TRIAL:
         return "gap-trial"
-    momentum = config.get("momentum")
+    momentum = keys.momentum_of(config)
     return f"fixed:{momentum:g}" if isinstance(momentum, int | float) else "other"
 
 
@@ -132,24 +133,28 @@ def _read(path: Path, states: Mapping[str, str], ids: Mapping[str, str]) -> Tria
 
 def _paired(configs: list[dict[str, Any]]) -> bool:
     """Tell whether trials of equal seed differ in momentum alone, each arm once per seed."""
-    if not all(isinstance(config.get("seed"), int) for config in configs):
+    if not all(isinstance(_seed(config), int) for config in configs):
         return False
-    if max(Counter((arm_of(config), config["seed"]) for config in configs).values()) > 1:
+    if max(Counter((arm_of(config), _seed(config)) for config in configs).values()) > 1:
         return False
-    others = {(config["seed"], _others(config)) for config in configs}
+    others = {(_seed(config), _others(config)) for config in configs}
     return len(others) == len({seed for seed, _ in others})
 
 
 def _others(config: Mapping[str, Any]) -> str:
     """Return a configuration without momentum and what gap_tune put there."""
-    rest = {k: v for k, v in config.items() if k not in ("momentum", keys.SECTION)}
+    rest = keys.without_own(config, "momentum")
     return json.dumps(rest, sort_keys=True, default=str)
 
 
 def _shared(configs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the settings that all trials have in common."""
-    first = {k: v for k, v in configs[0].items() if k not in ("momentum", "seed", keys.SECTION)}
-    return {k: v for k, v in first.items() if all(c.get(k) == v for c in configs)}
+    first, *others = [keys.without_own(config, "momentum", "seed") for config in configs]
+    return {k: v for k, v in first.items() if all(c.get(k) == v for c in others)}
+
+
+def _seed(config: Mapping[str, Any]) -> Any:
+    return keys.setting(config, "seed")
 
 
 def _ordered(arms: Iterator[str]) -> list[str]:
@@ -168,7 +173,8 @@ def _compared_by(
 ) -> dict[str, str]:
     """Return metric and mode: as asked for, else as the study asked Ray Tune for them."""
     asked = tune_config(folder / "tuner.pkl")
-    metric = metric or asked.get("metric") or keys.section(configs[0]).get("metric")
+    searched, _ = keys.first_objective(keys.section(configs[0]).get("metric"), None)
+    metric = metric or asked.get("metric") or searched
     mode = mode or asked.get("mode")
     if metric is None or mode is None:
         missing = " and ".join(

@@ -1,7 +1,8 @@
 """Delivery of directives from the scheduler to a running trial, and what else Ray keeps private.
 
-With ``watching`` and ``fifo`` the only module that touches Ray's unstable surface. They rely on
-these facts of Ray Tune, which ``tests/contracts`` checks against the installed version:
+With ``watching``, ``fifo`` and ``naming`` the only module that touches Ray's unstable surface.
+They rely on these facts of Ray Tune, which ``tests/contracts`` checks against the installed
+version:
 
 1. ``trial.temporary_state.ray_actor`` is the running trial's actor handle, None otherwise;
 2. that actor has ``execute(fn)``, which calls ``fn(trainable)`` in the trial's process;
@@ -30,7 +31,13 @@ these facts of Ray Tune, which ``tests/contracts`` checks against the installed 
     scheduler is handed, and ended ones are not;
 16. what ``save`` of a class trainable returns may hold no checkpoint; the controller then goes on;
 17. a worker's ``ray.train.report`` stores its checkpoint after all ranks have agreed on a name and
-    before it sends its result, and counts reports in ``report_call_index``.
+    before it sends its result, and counts reports in ``report_call_index``;
+18. a searcher's trial is named after what ``_resolve_nested_dict`` finds in its configuration, by
+    ``items()`` of every dict in it, when ``SearchGenerator.create_trial_if_possible`` makes it, and
+    shown with what ``flatten_dict`` finds so in the suggestion;
+19. the ``param_space`` that a searcher is told is the one that suggestions are merged into;
+20. ``CallbackList.get_state`` returns what callbacks save by their places in the list, and a study
+    that is restored gives it back by those before its scheduler is handed any trial.
 """
 
 from __future__ import annotations

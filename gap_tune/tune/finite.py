@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# A study has one metric, several (``OptunaSearch`` with a list of them), or a trial knows none.
-Metric = str | Iterable[str] | None
+from gap_tune.tune import keys, nested
 
 
 def is_finite(value: Any) -> bool:
@@ -29,22 +28,21 @@ def is_finite(value: Any) -> bool:
         return True
 
 
-def first_non_finite(metrics: Mapping[Any, Any], metric: Metric) -> tuple[str, Any] | None:
-    """Return the first of the study's metrics that is not finite, and its value; None without.
+def first_non_finite(result: Mapping[str, Any], metrics: str | Sequence[str] | None) -> str | None:
+    """Return the reason for which a trial fails, of the first metric that is not finite.
 
     Args:
-        metrics: What a trial reports, nested or as Ray flattens it, with "/".
-        metric: The name of the study's metric, or several.
+        result: What the trial reported, nested or flattened.
+        metrics: The name of the study's metric, such as "eval/loss", or those of several; one
+            that was not reported is not judged.
 
-    >>> first_non_finite({"eval": {"loss": math.inf}, "auc": math.nan}, "eval/loss")
-    ('eval/loss', inf)
-    >>> first_non_finite({"loss": 1.0, "auc": math.nan}, ["loss", "size"]) is None
-    True
+    >>> first_non_finite({"loss": 1.0, "eval": {"size": float("nan")}}, ["loss", "eval/size"])
+    "the study's metric 'eval/size' must be finite, but the trial reported nan."
     """
-    for name in [metric] if isinstance(metric, str) else metric or ():
-        value = _look_up(metrics, name)
+    for name in keys.metric_names(metrics):
+        value = nested.get(result, name)
         if not is_finite(value):
-            return name, value
+            return non_finite_message(name, value)
     return None
 
 
@@ -73,17 +71,6 @@ def non_finite_weight(optimizer: torch.optim.Optimizer, objects: Mapping[str, An
             # A sum of large numbers can be infinite, too.
             if not good and not bool(torch.isfinite(weight).all()):
                 return name
-    return None
-
-
-def _look_up(metrics: Mapping[Any, Any], name: str) -> Any:
-    if name in metrics:
-        return metrics[name]
-    for place in (i for i, letter in enumerate(name) if letter == "/"):
-        inner = metrics.get(name[:place])
-        found = _look_up(inner, name[place + 1 :]) if isinstance(inner, Mapping) else None
-        if found is not None:
-            return found
     return None
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ray.tune.utils import flatten_dict
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from gap_tune.errors import StateError
-from gap_tune.tune import delivery, keys
+from gap_tune.tune import delivery, keys, nested
 from gap_tune.tune.statistics_json import parse_one
 
 PREFIX = "gap_tune_"
@@ -121,7 +120,7 @@ def metric_of(result: dict[str, Any], metric: str | None) -> float | None:
     """Return the study's metric in a result, nested or flat; None where there is no finite one."""
     if metric is None:
         return None
-    return finite(result[metric] if metric in result else flatten_dict(result).get(metric))
+    return finite(nested.get(result, metric))
 
 
 def _progress(result: dict[str, Any]) -> tuple[float, float]:

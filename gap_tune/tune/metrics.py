@@ -45,8 +45,9 @@ class RayMetrics(Callback):
     ``fixed:...``. A trial is paired with others by ``config["seed"]``.
 
     Args:
-        metric: Result key of the study's metric; None leaves out ``metric`` and ``regret``.
-        mode: "min" or "max"; needed with ``metric``.
+        metric: Result key of the study's metric; None leaves out ``metric`` and ``regret``. Of
+            several objectives the first is shown.
+        mode: "min" or "max", or one for each of several objectives; needed with ``metric``.
         study: Value of the tag; default the name of the experiment's folder.
 
     Raises:
@@ -59,12 +60,16 @@ class RayMetrics(Callback):
     """
 
     def __init__(
-        self, metric: str | None = None, mode: str | None = None, *, study: str | None = None
+        self,
+        metric: str | Sequence[str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        *,
+        study: str | None = None,
     ) -> None:
-        if metric is None and mode is not None:
+        if not metric and mode:
             raise InvalidValueError(f"metric must be given with a mode, but got mode={mode!r}.")
-        self._metric = metric
-        self._regrets = None if metric is None else Regrets(mode or "")
+        self._metric, first_mode = keys.first_objective(metric, mode)
+        self._regrets = None if self._metric is None else Regrets(first_mode or "")
         self._study = study
         self._complain = Complaints()
         self._latest: dict[str, Latest] = {}
@@ -105,7 +110,7 @@ class RayMetrics(Callback):
         value = metric_of(result, self._metric)
         if self._regrets is not None and value is not None:
             report = int(result["training_iteration"])
-            seed = trial.config.get("seed")
+            seed = keys.setting(trial.config, "seed")
             self._regrets.add(tags["arm"], seed, trial.trial_id, report, value)
 
     @contained
@@ -184,7 +189,7 @@ class RayMetrics(Callback):
     def _tags(self, trial: Any) -> dict[str, str]:
         storage = trial.storage
         study = self._study or (storage.experiment_dir_name if storage is not None else "")
-        return {"study": study, "arm": str(trial.config.get("arm", trial.trainable_name))}
+        return {"study": study, "arm": str(keys.setting(trial.config, "arm", trial.trainable_name))}
 
     def _made(self) -> Instruments:
         if self._instruments is None:

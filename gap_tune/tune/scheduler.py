@@ -14,7 +14,7 @@ from gap_tune.rules import Decision, MomentumRule
 from gap_tune.tune import decisions, delivery, keys, latency, siblings, watching
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.deciding import Decider, whole
-from gap_tune.tune.finite import is_finite, non_finite_message
+from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.wrapping import SchedulerWrapper
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,14 @@ class GapScheduler(SchedulerWrapper):
     (``gap_tune.tune.read_decisions``), those of optimizers that tune themselves
     (``"mode": "trial"``) as their trials report them.
 
-    A trial whose metric becomes NaN or infinite fails with that reason; the study goes on.
+    A trial whose metric, or one of several, becomes NaN or infinite fails with that reason; the
+    study goes on.
 
     Args:
         scheduler: The scheduler to wrap; default FIFO.
         rule: Chooses the momentum; default ``AlignmentRule()``.
-        momentum: The configuration key of the momentum.
+        momentum: The configuration key of the momentum; a path ("train_loop_config/momentum")
+            where configurations are nested. What ``GapSearch`` supplies is known without.
         min_steps: Optimizer steps between two changes of one trial's momentum.
         dead_band: Changes are not made when the longer of the two horizons ``1 / (1 - beta)``,
             old and new, exceeds the shorter by less than this share. The default 0 makes every
@@ -114,7 +116,7 @@ class GapScheduler(SchedulerWrapper):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""
         arrived = time.perf_counter()
-        failure = self._non_finite(result)
+        failure = self._non_finite(trial, result)
         if failure is not None:
             return self._fail(trial, result, failure)
         action = super().on_trial_result(tune_controller, trial, result)
@@ -161,7 +163,7 @@ class GapScheduler(SchedulerWrapper):
                 if decision is not None and not self._dry_run:
                     self._made[trial.trial_id] = decision
             elif mode == keys.MODE_TRIAL:
-                start = {keys.MOMENTUM: trial.config.get(self._key)}
+                start = {keys.MOMENTUM: keys.momentum_of(trial.config, self._key)}
                 before = {**start, **delivery.last_result(trial)}
                 line = decisions.reported(trial, result, before)
                 if line is not None:
@@ -225,9 +227,15 @@ class GapScheduler(SchedulerWrapper):
             return []
         return self._siblings.of(trial, tune_controller.get_trials())
 
-    def _non_finite(self, result: dict[str, Any]) -> str | None:
-        value = result.get(self._metric) if self._metric else None
-        return None if is_finite(value) else non_finite_message(self._metric, value)
+    def _non_finite(self, trial: Any, result: dict[str, Any]) -> str | None:
+        try:
+            # Where TuneConfig names no metric, as with several, the searcher does.
+            metrics = (self._metric, keys.section(trial.config).get("metric"))
+            names = dict.fromkeys(name for each in metrics for name in keys.metric_names(each))
+            return first_non_finite(result, names)
+        except Exception as error:
+            self._complain("a result's metrics were not judged", trial, error)
+            return None
 
     def _fail(self, trial: Any, result: dict[str, Any], failure: str) -> str:
         logger.warning("Trial %s fails: %s", trial.trial_id, failure)

@@ -22,7 +22,7 @@ from gap_tune.tune.channels import Channel
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.delivery import Directive
 from gap_tune.tune.epochs import EpochLoops
-from gap_tune.tune.finite import first_non_finite, non_finite_message, non_finite_weight
+from gap_tune.tune.finite import first_non_finite, non_finite_weight
 from gap_tune.tune.tuning import Tuning
 from gap_tune.tune.wanted import Wanted, check_folder, prepared, wanted
 
@@ -169,9 +169,9 @@ class TrialSession:
         self._tuning.settle()
         # Collecting statistics is an affair of all ranks where parameters are sharded.
         result = {**metrics, **self._own_metrics()}
-        found = first_non_finite(metrics, self._metric)
-        if self._channel.speaks and found is not None:
-            raise NonFiniteMetricError(non_finite_message(*found))
+        failure = first_non_finite(metrics, self._metric)
+        if self._channel.speaks and failure is not None:
+            raise NonFiniteMetricError(failure)
         return result
 
     def receive(self, directive: Directive | None) -> None:

@@ -16,16 +16,16 @@ _RUNNING = "RUNNING"
 class Siblings:
     """Finds trials whose configurations are equal but for the seed.
 
-    Compared is everything in the configuration except ``seed``, ``momentum`` and ``gap``, as JSON;
+    Compared is everything in the configuration except seed, momentum and sections ``gap``, as JSON;
     values that JSON cannot hold count as equal when their ``repr`` is.
 
     Args:
-        seed: The configuration key of the seed.
-        momentum: The configuration key of the momentum.
+        seed: The configuration key of the seed, or its path.
+        momentum: The configuration key of the momentum, or its path.
     """
 
     def __init__(self, seed: str, momentum: str) -> None:
-        self._ignored = (seed, momentum, keys.SECTION)
+        self._ignored = (seed, momentum)
         self._kinds: dict[str, str] = {}
 
     def of(self, trial: Any, trials: Iterable[Any]) -> list[Any]:
@@ -46,7 +46,7 @@ class Siblings:
     def _kind(self, trial: Any) -> str:
         kind = self._kinds.get(trial.trial_id)
         if kind is None:
-            rest = {k: v for k, v in trial.config.items() if k not in self._ignored}
+            rest = keys.without_own(trial.config, *self._ignored)
             # Baselines neither give nor take: a comparison with them would mean nothing.
             tuned = keys.asks_for_tuning(trial.config)
             kind = f"{tuned} {json.dumps(rest, sort_keys=True, default=repr)}"

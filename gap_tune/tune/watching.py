@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,18 @@ def watch_trials(
         # place: Ray's loggers open their files when a trial starts (fact 11), and write what the
         # first callback has left in a result (fact 12).
         callbacks._callbacks = [watcher, *callbacks._callbacks]
+        # Else each callback of a study that is restored gets the state of the one before (fact 20).
+        callbacks.get_state = partial(_states, callbacks)
     # One scheduler may wrap another that only wants results kept.
     watcher.started, watcher.reported = started or watcher.started, reported or watcher.reported
     return True
+
+
+def _states(callbacks: CallbackList) -> dict[int, Any] | None:
+    """Return the states of callbacks by their places in the list without the watcher."""
+    others = [each for each in callbacks._callbacks if not isinstance(each, _Watcher)]
+    states: dict[int, Any] | None = CallbackList(others).get_state()
+    return states
 
 
 def forget_lost_checkpoint(trial: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from ray import tune
 from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import StorageContext
 from ray.tune.execution.tune_controller import TuneController
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Experiment, Trial
 from ray.tune.integration import ray_train
 from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, ResourceChangingScheduler
+from ray.tune.search import Searcher, SearchGenerator
 
 from gap_tune.tune import delivery, watching
 from tests.contracts.watched import Sender
@@ -40,6 +42,41 @@ def test_fact_10_a_resource_changing_scheduler_shows_what_it_wraps() -> None:
     assert delivery.base_scheduler(ResourceChangingScheduler(inner)) is inner, (
         "ResourceChangingScheduler no longer has _base_scheduler"
     )
+
+
+def test_facts_18_and_19_a_trial_is_named_after_the_items_of_the_dicts_in_its_configuration(
+    tmp_path: Path,
+) -> None:
+    class Unnamed(dict[str, Any]):
+        def items(self) -> Any:
+            callers.append(sys._getframe(1).f_code.co_name)
+            return {}.items()
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> Unnamed:
+            return Unnamed(self)
+
+    class Suggesting(Searcher):
+        def set_search_properties(self, *_: Any, **spec: Any) -> bool:
+            told.append(_[2])
+            return True
+
+        def suggest(self, trial_id: str) -> dict[str, Any]:
+            return {"lr": 0.1, "inner": {"own": Unnamed(a=1)}}
+
+    callers: list[str] = []
+    told: list[Any] = []
+    space = {"inner": {"x": 1}}
+    experiment = Experiment("e", lambda config: None, config=space, storage_path=str(tmp_path))
+    generator = SearchGenerator(Suggesting(metric="loss", mode="min"))
+    generator.add_configurations(experiment)
+    generator.set_search_properties("loss", "min", experiment.spec["config"])
+    trial = generator.next_trial()
+    assert trial.experiment_tag == "1_x=1,lr=0.1000", "trials are named otherwise"
+    assert trial.evaluated_params == {"lr": 0.1}, "what was suggested is shown otherwise"
+    named, shown, *_ = callers
+    assert (named, shown) == ("_resolve_nested_dict", "flatten_dict")
+    assert type(trial.config["inner"]["own"]) is Unnamed, "a suggestion's dicts are replaced"
+    assert told[0] is space, "a searcher is told a copy of the space"
 
 
 def test_fact_13_a_trial_without_a_report_has_no_last_result() -> None:

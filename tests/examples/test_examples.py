@@ -119,6 +119,18 @@ def test_a_callback_reports_each_epoch_and_momentum_changes(
 
 
 @pytest.mark.slow
+def test_workers_of_a_torch_trainer_find_the_momentum_in_their_train_loop_config(
+    ray_address: str, run: Run
+) -> None:
+    trials = re.findall(rf"loss ([\d.]+), momentum({MOMENTA})", run("13_torch_trainer.py"))
+    assert len(trials) == 2
+    for loss, momenta in trials:
+        assert float(loss) < 1.0  # log 10, which guessing costs, is 2.3
+        assert len(momenta.split()) == 4
+    assert any(len(set(momenta.split())) > 1 for _, momenta in trials)
+
+
+@pytest.mark.slow
 def test_without_ray_momentum_is_tuned_as_well(run: Run) -> None:
     out = run("09_without_ray.py")
     losses = re.findall(r"lr [\d.]+: loss ([\d.]+) at momentum 0.9, ([\d.]+) tuned", out)

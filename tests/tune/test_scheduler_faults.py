@@ -204,3 +204,15 @@ def test_garbage_in_a_checkpoints_result_does_not_end_the_study(
     s = study()
     assert restart(s, s.add(), statistics="{", seq="x") is None
     assert s.log()[0].reason == "error"
+
+
+@pytest.mark.parametrize("result", [{}, {"loss": 1.0}, {"gap/mailbox": "x"}, {"gap/seq": "many"}])
+@pytest.mark.parametrize("mode", ["scheduler", "trial", "fixed", None])
+def test_results_that_lack_what_gap_tune_reports_end_no_study(
+    study: Callable[..., Study], mode: str | None, result: dict[str, Any]
+) -> None:
+    s = study(pool="siblings")
+    trial = s.add(mode)
+    whole = {"training_iteration": 1, **result}
+    assert s.scheduler.on_trial_result(s.controller, trial, whole) == "CONTINUE"
+    s.scheduler.on_trial_complete(s.controller, trial, whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,31 @@ def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alo
     assert len(mine) == 1
     assert len(pickle.loads(pickle.dumps(controller._callbacks._callbacks))) == 2
     assert not watching.watch_trials(None, started=print, reported=print)
+
+
+def test_bug_callbacks_of_a_restored_study_get_each_others_states(tmp_path: Path) -> None:
+    class Counts(tune.Callback):
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+        def get_state(self) -> dict[str, int]:
+            return {"count": self.count}
+
+        def set_state(self, state: dict[str, int]) -> None:
+            self.count = state["count"]
+
+    class Controller:
+        def __init__(self, *counts: int) -> None:
+            self.callbacks = [tune.Callback(), *map(Counts, counts)]
+            self._callbacks = CallbackList(self.callbacks)
+
+    controller = Controller(1, 2)
+    for _ in range(2):
+        assert watching.watch_trials(controller)
+    controller._callbacks.save_to_dir(str(tmp_path), "session")
+    restored = Controller(0, 0)
+    restored._callbacks.restore_from_dir(str(tmp_path))
+    assert [each.count for each in restored.callbacks[1:]] == [1, 2]  # type: ignore[attr-defined]
 
 
 def test_what_a_trial_has_reported_is_uploaded_when_it_starts_again(

@@ -11,6 +11,7 @@ from ray.tune import Callback
 from rich.console import Console
 
 from gap_tune.errors import InvalidValueError, check_range
+from gap_tune.tune import keys
 from gap_tune.tune.callbacks import contained
 from gap_tune.tune.progress.pace import Pace
 from gap_tune.tune.progress.table import Screen
@@ -42,8 +43,9 @@ class Progress(Callback):
     Args:
         total: Number of trials that the study will run; None where nobody knows yet.
         style: One of ``STYLES``.
-        metric: Result key of the study's metric, for the best trial; None for none.
-        mode: "min" or "max".
+        metric: Result key of the study's metric, for the best trial; None for none. Of several
+            objectives the first counts.
+        mode: "min" or "max", or one for each of several objectives.
         epoch: Result key of the epoch.
         epochs: Its value when a trial is done, for bars and the time left; without it only trials
             that ended count.
@@ -66,8 +68,8 @@ class Progress(Callback):
         total: int | None,
         *,
         style: str = AUTO,
-        metric: str | None = "validation_loss",
-        mode: str = "min",
+        metric: str | Sequence[str] | None = "validation_loss",
+        mode: str | Sequence[str] = "min",
         epoch: str = "epoch",
         epochs: float | None = None,
         loss: str = "validation_loss",
@@ -76,12 +78,13 @@ class Progress(Callback):
     ) -> None:
         if style not in STYLES:
             raise InvalidValueError(f"style must be one of {STYLES}, but got {style!r}.")
-        if mode not in ("min", "max"):
+        name, first_mode = keys.first_objective(metric, mode)
+        if first_mode not in ("min", "max"):
             raise InvalidValueError(f"mode must be 'min' or 'max', but got {mode!r}.")
         if epochs is not None:
             check_range("epochs", epochs, 0, float("inf"), low_open=True)
         self._style = style
-        self._shown = Shown(epoch, epochs, metric, mode, loss, accuracy)
+        self._shown = Shown(epoch, epochs, name, first_mode, loss, accuracy)
         self._tracker = Tracker(total, self._shown)
         self._console = console
         self._view: View | None = None

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gap_tune.tune import delivery
+from gap_tune.tune import delivery, nested
 from gap_tune.tune.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.progress.trials import (
     Shown,
@@ -138,12 +138,12 @@ class Screen(View):
             columns.append(_Column("done", bars, "left", rank=2))
         results = [delivery.last_result(trial) for trial in trials]
         progress = self.shown.epoch
-        if not any(progress in result for result in results):
+        if not any(nested.holds(result, progress) for result in results):
             progress = "training_iteration"
         values = {"epoch" if progress == self.shown.epoch else "report": progress}
         for rank, (heading, key) in enumerate((values | self.shown.values()).items()):
-            if any(key in result for result in results):
-                cells = [number(result.get(key)) for result in results]
+            if any(nested.holds(result, key) for result in results):
+                cells = [number(nested.get(result, key)) for result in results]
                 columns.append(_Column(heading, cells, rank=(1, 0, 3)[rank]))
         columns.append(_Column("momentum", [momentum_of(trial) for trial in trials]))
         columns.append(_Column("changes", [changes_of(trial) for trial in trials], rank=4))

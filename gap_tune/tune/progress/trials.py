@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from gap_tune.tune import delivery, keys
+from gap_tune.tune import delivery, keys, nested
 from gap_tune.tune.instruments import finite, metric_of
 
 # Ray writes this line into a trial's error file before each failure.
@@ -55,7 +55,7 @@ class Shown:
         """Return how much of a trial is done, 0 to 1; None where nobody knows."""
         if self.epochs is None:
             return None
-        done = finite(delivery.last_result(trial).get(self.epoch)) or 0.0
+        done = finite(nested.get(delivery.last_result(trial), self.epoch)) or 0.0
         return min(1.0, max(0.0, done / self.epochs))
 
     def value(self, trial: Any) -> float | None:
@@ -69,12 +69,12 @@ class Shown:
 
 def arm_of(trial: Any) -> str:
     """Return the arm, or what is trained where there are no arms."""
-    return plain(str(trial.config.get("arm", trial.trainable_name)))
+    return plain(str(keys.setting(trial.config, "arm", trial.trainable_name)))
 
 
 def which(trial: Any) -> str:
     """Return what tells a trial from others of its arm."""
-    seed = trial.config.get("seed")
+    seed = keys.setting(trial.config, "seed")
     return plain(trial.trial_id if seed is None else f"seed {seed}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from gap_tune.tune import delivery, keys
+from gap_tune.tune import delivery, keys, nested
 from gap_tune.tune.instruments import finite
 from gap_tune.tune.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.progress.trials import (
@@ -108,7 +108,8 @@ class Lines(View):
     def _state(self, trial: Any) -> str:
         result = delivery.last_result(trial)
         values = {"epoch": self.shown.epoch, **self.shown.values()}
-        parts = [f"{name} {number(result[key])}" for name, key in values.items() if key in result]
+        known = {name: nested.get(result, key) for name, key in values.items()}
+        parts = [f"{name} {number(value)}" for name, value in known.items() if value is not None]
         return ", ".join([*parts, f"momentum {momentum_of(trial)}", f"{changes_of(trial)} changes"])
 
 
@@ -164,10 +165,10 @@ class Events(View):
     def _event(self, event: str, trial: Any = None, **more: Any) -> None:
         line: dict[str, Any] = {"time": round(time.time(), 3), "event": event}
         if trial is not None:
-            seed = trial.config.get("seed")
+            seed = keys.setting(trial.config, "seed")
             line |= {
                 "trial": trial.trial_id,
-                "arm": str(trial.config.get("arm", trial.trainable_name)),
+                "arm": str(keys.setting(trial.config, "arm", trial.trainable_name)),
                 "seed": _json_value(seed),
             }
         self.write(json.dumps({**line, **more}, allow_nan=False))
@@ -181,7 +182,8 @@ class Events(View):
             keys.MOMENTUM,
             keys.SEQ,
         )
-        return {key: _json_value(result[key]) for key in wanted if key in result}
+        held = [key for key in wanted if nested.holds(result, key)]
+        return {key: _json_value(nested.get(result, key)) for key in held}
 
 
 def _json_value(value: Any) -> Any:

@@ -11,22 +11,16 @@ from ray.tune.search.variant_generator import parse_spec_vars
 
 from gap_tune.errors import StateError, UnsupportedError, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
-from gap_tune.tune import keys
+from gap_tune.tune import keys, naming, nested
 from gap_tune.tune.complaints import Complaints
-from gap_tune.tune.finite import is_finite
+from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.search.closeness import Axis, point_of
-from gap_tune.tune.search.owned import axes_of, is_learning_rate, owned_keys
+from gap_tune.tune.search.owned import axes_of, is_learning_rate, own_space, owned_keys
+from gap_tune.tune.search.places import Places
 from gap_tune.tune.search.saved import innermost, restore_chain, save_chain
-from gap_tune.tune.search.seeds import (
-    REFERENCE_BETA2,
-    Given,
-    Seed,
-    Seeder,
-    read_given,
-)
+from gap_tune.tune.search.seeds import REFERENCE_BETA2, Given, Seed, Seeder, read_given
 
 _VERSION = 1
-_MODES = (keys.MODE_SCHEDULER, keys.MODE_TRIAL, keys.MODE_FIXED)
 
 
 class GapSearch(Searcher):
@@ -43,7 +37,10 @@ class GapSearch(Searcher):
     A ``GapScheduler`` changes it while the trial runs. Each configuration gets a section
     ``config["gap"]``: the trial's mode, its reference momentum, and as ``seed_reason`` why it
     starts as it does. Other entries of such a section are kept, and the mode "trial", for
-    optimizers that tune themselves.
+    optimizers that tune themselves. Ray's names of trials do not show it.
+
+    Keys may be paths of nested configurations. A momentum "train_loop_config/momentum" is put
+    where a ``TorchTrainer`` hands it to its workers, with the section beside it as well.
 
     A configuration of the wrapped searcher that already holds the momentum, or that says
     ``"gap": {"mode": "fixed"}`` because its optimizer has none, is a planned baseline: it stays as
@@ -121,6 +118,7 @@ class GapSearch(Searcher):
         # OptunaSearch refuses to suggest from an empty space; then there is nothing to ask it.
         self._nothing_to_search = False
         self._axes: dict[str, Axis | None] = {}
+        self._places = Places(self._owned)
         self._fixed_lr: Any = None
         self._mode_of_all: str | None = None
 
@@ -139,17 +137,20 @@ class GapSearch(Searcher):
         self._owned.check_lr(config, base)
         self._metric = metric or self.searcher.metric
         self._mode = mode or self.searcher.mode
-        fixed = config.get(self._owned.lr or "")
+        fixed = nested.get(config, self._owned.lr or "")
         self._fixed_lr = fixed if is_learning_rate(fixed) else None
-        self._mode_of_all = keys.section(config).get("mode")
+        self._places = Places(self._owned, config)
+        self._mode_of_all = self._places.section(config).get("mode")
         domains = parse_spec_vars(config)[1]
         given = getattr(base, "_space", None)
         self._nothing_to_search = not domains and isinstance(base, OptunaSearch) and not given
         self._prepared = True
         if self._nothing_to_search:
-            return True
-        accepted = self.searcher.set_search_properties(metric, mode, config, **spec)
-        self._axes = axes_of(config, base)
+            accepted = True
+        else:
+            accepted = self.searcher.set_search_properties(metric, mode, config, **spec)
+            self._axes = axes_of(config, base)
+        naming.unname(config, self._places.sections())
         return bool(accepted) or not domains
 
     def suggest(self, trial_id: str) -> Any:
@@ -159,45 +160,47 @@ class GapSearch(Searcher):
         inner = {} if self._nothing_to_search else self.searcher.suggest(trial_id)
         if inner is None or inner == Searcher.FINISHED:
             return inner
-        section = keys.section(inner)
+        section = self._places.section(inner)
         mode = self._mode_of(inner, section.get("mode"))
-        own = {**section, "reference_momentum": self._reference, "metric": self._metric}
+        own = {**section, "mode": mode, "reference_momentum": self._reference}
+        own |= {"metric": self._metric, **self._places.momentum_key(inner)}
         if mode == keys.MODE_FIXED:
-            own |= {"mode": mode, "seed_reason": "planned baseline"}
-            return {**self._missing(inner), **inner, keys.SECTION: own}
-        point = point_of({k: v for k, v in inner.items() if k != keys.SECTION}, self._axes)
+            own["seed_reason"] = "planned baseline"
+            return self._places.fill(inner, self._missing(inner), own)
+        point = point_of(self._places.without_sections(inner), self._axes)
         seed = self._seeder.seed(point)
         values: dict[str, Any] = {self._owned.momentum: seed.momentum}
-        own |= {"mode": mode, "seed_reason": seed.reason}
+        own["seed_reason"] = seed.reason
         if self._owned.beta2 is not None:
             values[self._owned.beta2] = seed.beta2
             own["betas2"] = self._betas2
         if self._owned.lr is not None:
             self._scale_lr(inner, seed, values, own)
         self._seeder.reports.expect(trial_id, point, values.get(self._owned.beta2 or ""))
-        return {**inner, **values, keys.SECTION: own}
+        return self._places.fill(inner, values, own)
 
     def _mode_of(self, inner: Mapping[str, Any], asked: Any) -> str:
-        if any(key in inner for key in self._owned.supplied):
+        if any(nested.holds(inner, key) for key in self._owned.supplied):
             return keys.MODE_FIXED
         for mode in (asked, self._mode_of_all):
-            if mode in _MODES:
+            if mode in keys.MODES:
                 return str(mode)
             if mode is not None:
-                self._complain(f"the mode of a trial must be one of {_MODES}, but got {mode!r}.")
+                self._complain(f"a trial's mode must be one of {keys.MODES}, but got {mode!r}.")
         return keys.MODE_SCHEDULER
 
     def _missing(self, inner: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a baseline that plans one of momentum and beta2 lacks of the other."""
         references = (self._reference, REFERENCE_BETA2)
         pairs = dict(zip(self._owned.supplied, references, strict=False))
-        return pairs if pairs.keys() & inner.keys() else {}
+        missing = {key: v for key, v in pairs.items() if not nested.holds(inner, key)}
+        return missing if len(missing) < len(pairs) else {}
 
     def _scale_lr(
         self, inner: Mapping[str, Any], seed: Seed, values: dict[str, Any], own: dict[str, Any]
     ) -> None:
         key = self._owned.lr or ""
-        searched = inner.get(key, self._fixed_lr)
+        searched = nested.get(inner, key, self._fixed_lr)
         if not is_learning_rate(searched):
             self._complain(f"{key!r} is not scaled: it must be a positive number, got {searched!r}")
             return
@@ -231,8 +234,7 @@ class GapSearch(Searcher):
             self._complain(f"{what}: {error!r:.300}")
 
     def _finite(self, result: Mapping[str, Any]) -> bool:
-        names = [self._metric] if isinstance(self._metric, str) else self._metric or []
-        return all(is_finite(result.get(name)) for name in names)
+        return first_non_finite(result, self._metric) is None
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Forward to the wrapped searcher."""
@@ -240,11 +242,19 @@ class GapSearch(Searcher):
 
     def add_evaluated_point(self, parameters: dict[str, Any], value: float, **kwargs: Any) -> None:
         """Forward to the wrapped searcher, without the keys that gap_tune owns."""
-        own = (*self._owned.supplied, keys.SECTION)
-        inner = {name: v for name, v in parameters.items() if name not in own}
-        searched = keys.section(parameters).get("searched_lr")
-        if self._owned.lr in inner and searched is not None:
-            inner[self._owned.lr] = searched
+        inner = self._places.without_sections(parameters)
+        for key in self._owned.supplied:
+            path = nested.path_of(inner, key)
+            inner = inner if path is None else nested.without(inner, path)
+        path = nested.path_of(inner, self._owned.lr or "")
+        searched = self._places.section(parameters).get("searched_lr")
+        if path is not None and searched is not None:
+            inner = nested.put(inner, path, searched)
+        base = innermost(self.searcher)
+        space = own_space(base) if isinstance(base, OptunaSearch) else {}
+        if space and all(nested.holds(inner, key) for key in space):
+            # Optuna knows hyperparameters by their paths, and nothing else.
+            inner = {key: nested.get(inner, key) for key in space}
         self.searcher.add_evaluated_point(inner, value, **kwargs)
 
     def get_state(self) -> dict[str, Any]:
@@ -257,6 +267,7 @@ class GapSearch(Searcher):
             "axes": dict(self._axes),
             "fixed_lr": self._fixed_lr,
             "mode_of_all": self._mode_of_all,
+            "places": self._places.state(),
             "metric": self._metric,
             "mode": self._mode,
         }
@@ -275,6 +286,8 @@ class GapSearch(Searcher):
         self._seeder.reports.load_state(state["reports"])
         for name in ("prepared", "nothing_to_search", "axes", "fixed_lr", "mode_of_all"):
             setattr(self, f"_{name}", state[name])
+        # Studies that were saved before keys could be nested have none.
+        self._places.load_state(state.get("places", {}))
         self._metric, self._mode = state["metric"], state["mode"]
 
     def save(self, checkpoint_path: str) -> None:

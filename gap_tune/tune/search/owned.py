@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import parse_spec_vars
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.theory.families import family_of
 from gap_tune.theory.momentum import coupling_factor
-from gap_tune.tune import keys
+from gap_tune.tune import keys, nested
 from gap_tune.tune.search.closeness import Axis, axis_of
 
 # Keys by the argument of the optimizer, as the table of families names it.
 _KEYS = {"momentum": "momentum", "betas[0]": "beta1"}
-_MODES = (keys.MODE_SCHEDULER, keys.MODE_TRIAL, keys.MODE_FIXED)
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,17 @@ class OwnedKeys:
     def check_space(self, config: Mapping[str, Any]) -> None:
         """Raise ``InvalidValueError`` where ``param_space`` sets what GapSearch supplies."""
         for argument, key in zip(("momentum", "beta2"), self.supplied, strict=False):
-            if key in config:
+            if nested.holds(config, key):
                 raise InvalidValueError(
-                    f"param_space must not hold {key!r}, which GapSearch supplies, "
-                    f"but got {config[key]!r}: remove it, or pass GapSearch({argument}=...) "
+                    f"param_space must not hold {key!r}, which GapSearch supplies, but got "
+                    f"{nested.get(config, key)!r}: remove it, or pass GapSearch({argument}=...) "
                     "another key."
+                )
+            parent = config.get(key.partition("/")[0], {})
+            if "/" in key and not isinstance(parent, (Mapping, Domain)):
+                raise InvalidValueError(
+                    f"param_space must hold a dict for {key!r} to be put into, "
+                    f"but got {parent!r:.100}."
                 )
         grids = parse_spec_vars(dict(config))[2]
         if grids:
@@ -72,26 +78,34 @@ class OwnedKeys:
                 f"param_space must not hold grid_search, which no Searcher can take, but got it "
                 f"for {names}: use tune.choice, or run the grid without GapSearch."
             )
-        section = config.get(keys.SECTION, {})
-        mode = section.get("mode") if isinstance(section, Mapping) else None
-        if not isinstance(section, Mapping) or (isinstance(mode, str) and mode not in _MODES):
-            raise InvalidValueError(
-                f"{keys.SECTION!r} in param_space must be a dict whose mode is one of {_MODES}, "
-                f"but got {section!r}."
-            )
+        for section in self._sections(config):
+            mode = section.get("mode") if isinstance(section, Mapping) else None
+            known = not isinstance(mode, str) or mode in keys.MODES
+            if not isinstance(section, Mapping) or not known:
+                raise InvalidValueError(
+                    f"{keys.SECTION!r} in param_space must be a dict whose mode is one of "
+                    f"{keys.MODES}, but got {section!r}."
+                )
+
+    def _sections(self, config: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield what stands in a space where gap_tune's sections go."""
+        for path in section_paths(nested.place_for(config, self.momentum)):
+            holder = nested.at(config, path[:-1]) if len(path) > 1 else config
+            if isinstance(holder, Mapping) and keys.SECTION in holder:
+                yield holder[keys.SECTION]
 
     def check_searcher(self, searcher: Searcher) -> None:
         """Raise ``InvalidValueError`` where a searcher's space or points hold a supplied key."""
         name = type(searcher).__name__
         space, points = own_space(searcher), getattr(searcher, "_points_to_evaluate", None)
         for key in self.supplied:
-            if key in space:
+            if nested.holds(space, key):
                 raise InvalidValueError(
                     f"the space of {name} must not hold {key!r}, which "
-                    f"GapSearch supplies, but got {space[key]!r}: remove it there."
+                    f"GapSearch supplies, but got {nested.get(space, key)!r}: remove it there."
                 )
             for point in points if isinstance(points, list) else []:
-                if isinstance(point, Mapping) and key in point:
+                if isinstance(point, Mapping) and nested.holds(point, key):
                     raise InvalidValueError(
                         f"points_to_evaluate of {name} must not hold {key!r}, which "
                         f"GapSearch supplies, but got {point!r}: remove it there."
@@ -101,17 +115,19 @@ class OwnedKeys:
         """Raise ``InvalidValueError`` where there cannot be a learning rate to scale."""
         if self.lr is None:
             return
-        if self.lr in config:
-            value = config[self.lr]
+        if nested.holds(config, self.lr):
+            value = nested.get(config, self.lr)
             if parse_spec_vars({self.lr: value})[1] or is_learning_rate(value):
                 return
             raise InvalidValueError(
                 f"{self.lr!r} in param_space must be a positive number or a range to search, "
                 f"but got {value!r}."
             )
-        # What other searchers, and functions that define a space as they run, will say is unknown.
-        known = isinstance(searcher, OptunaSearch) and not callable(searcher._space)
-        if known and self.lr not in own_space(searcher):
+        # What other searchers, functions that define a space as they run, and choices of whole
+        # mappings will say is unknown.
+        chosen = isinstance(config.get(self.lr.partition("/")[0]), Domain)
+        known = isinstance(searcher, OptunaSearch) and not callable(searcher._space) and not chosen
+        if known and not nested.holds(own_space(searcher), self.lr):
             raise InvalidValueError(
                 f"param_space must hold {self.lr!r}, which GapSearch(lr=...) scales, "
                 f"but got {sorted(config)}."
@@ -147,16 +163,32 @@ def owned_keys(
                     f"it derives {list(derived) or 'nothing'}."
                 )
     key = momentum if momentum is not None else _KEYS[argument or "momentum"]
-    averages = key == "beta1" or beta2 is not None if derived is None else argument == "betas[0]"
+    name_of_key = str(key).rpartition("/")[2]
+    by_name = name_of_key == "beta1" or beta2 is not None
+    averages = by_name if derived is None else argument == "betas[0]"
     names = [key for key in (key, beta2, lr) if key is not None]
-    if len({*names, keys.SECTION}) <= len(names) or not all(
-        isinstance(n, str) and n for n in names
-    ):
+    if not all(isinstance(n, str) and n for n in names) or _clash(names):
         raise InvalidValueError(
             "momentum, beta2 and lr must be different keys of the configuration, none of them "
-            f"{keys.SECTION!r}, but got {names}."
+            f"in another or {keys.SECTION!r}, but got {names}."
         )
     return OwnedKeys(key, beta2, lr, averages)
+
+
+def _clash(names: list[str]) -> bool:
+    """Tell whether keys are equal, in each other, or gap_tune's section."""
+    taken = any(keys.SECTION in name.split("/") for name in names)
+    inside = any(a.startswith(f"{b}/") for a in names for b in names)
+    return taken or inside or len(set(names)) < len(names)
+
+
+def section_paths(momentum: nested.Path) -> list[nested.Path]:
+    """Return where sections go: at the top and, where that is elsewhere, beside the momentum.
+
+    The ``train_loop_config`` of a ``TorchTrainer`` is all that its workers see.
+    """
+    top = (keys.SECTION,)
+    return [top] if len(momentum) == 1 else [top, (*momentum[:-1], keys.SECTION)]
 
 
 def own_space(searcher: Searcher) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Places: where in a trial's configuration GapSearch's keys and sections stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gap_tune.tune import keys, nested
+from gap_tune.tune.naming import Section
+from gap_tune.tune.search.owned import OwnedKeys, section_paths
+
+_PLAIN = "momentum"
+
+
+class Places:
+    """Puts values and sections where they belong: a space knows more than one suggestion.
+
+    Args:
+        owned: The keys that GapSearch sets.
+        space: The study's ``param_space``.
+    """
+
+    def __init__(self, owned: OwnedKeys, space: Mapping[str, Any] | None = None) -> None:
+        self._owned = owned
+        known = [key for key in (*owned.supplied, owned.lr) if key is not None]
+        self._paths = {key: nested.place_for(space or {}, key) for key in known}
+
+    def sections(self, inner: Mapping[str, Any] | None = None) -> list[nested.Path]:
+        """Return where the sections of a suggestion, or of the space, go."""
+        return section_paths(self._place(inner or {}, self._owned.momentum))
+
+    def section(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a configuration already says in its sections; the nested one counts more."""
+        found = [nested.at(config, path) for path in self.sections(config)]
+        # Points that were evaluated elsewhere may come flattened.
+        flat = {k.rpartition("/")[2]: v for k, v in config.items() if self._is_flat(k)}
+        return {k: v for own in (flat, *found) if isinstance(own, Mapping) for k, v in own.items()}
+
+    def momentum_key(self, inner: Mapping[str, Any]) -> dict[str, str]:
+        """Return the section's entry for a momentum whose key is not simply "momentum"."""
+        name = self._place(inner, self._owned.momentum)[-1]
+        return {} if self._owned.momentum == _PLAIN else {keys.MOMENTUM_KEY: name}
+
+    def without_sections(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a configuration without its sections, nested or flattened."""
+        rest = dict(config)
+        for path in self.sections(config):
+            rest = nested.without(rest, path)
+        return {name: value for name, value in rest.items() if not self._is_flat(name)}
+
+    def fill(
+        self, inner: Mapping[str, Any], values: Mapping[str, Any], own: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a suggestion with values by key, and with the section."""
+        config = dict(inner)
+        for key, value in values.items():
+            config = nested.put(config, self._place(config, key), value)
+        for path in self.sections(config):
+            config = nested.put(config, path, Section(own))
+        return config
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that continuing needs."""
+        return dict(self._paths)
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state`` returned."""
+        self._paths |= state
+
+    def _is_flat(self, name: str) -> bool:
+        """Tell whether a name is the path of a section's entry."""
+        parent = self._owned.momentum.rpartition("/")[0]
+        return str(name).startswith((f"{keys.SECTION}/", f"{parent}/{keys.SECTION}/"))
+
+    def _place(self, config: Mapping[str, Any], key: str) -> nested.Path:
+        found = nested.path_of(config, key)
+        if found is not None:
+            return found
+        # A choice among whole mappings is none before it is made.
+        chosen = isinstance(config.get(key.partition("/")[0]), Mapping)
+        return nested.place_for(config, key) if chosen else self._paths[key]

@@ -1,0 +1,162 @@
+"""Studies of several objectives: every place that reads the study's metric takes one or many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+from rich.console import Console
+
+from gap_tune import GapScheduler, GapSearch, attach
+from gap_tune.errors import InvalidValueError
+from gap_tune.report.experiment import read_experiment
+from gap_tune.tune.metrics import RayMetrics
+from gap_tune.tune.progress import Progress
+from gap_tune.tune.progress.trials import Shown
+from tests.report.test_experiment import write_trial
+from tests.tune.functions import Cycle
+from tests.tune.scheduled import Study
+from tests.tune.searching import leaning, report
+
+METRICS, MODES = ["loss", "eval/size"], ["min", "max"]
+NAN = float("nan")
+
+
+def objectives(config: dict[str, Any]) -> None:
+    """Report two objectives, one of them nested; the first trial dies once."""
+    weight = torch.nn.Parameter(torch.ones(8))
+    optimizer = torch.optim.SGD([weight], lr=config["lr"], momentum=config["momentum"])
+    trial = attach(optimizer, config)
+    for _ in trial.epochs(2):
+        for _ in range(6):
+            optimizer.zero_grad()
+            (weight.square().sum() / 2).backward()
+            optimizer.step()
+        trial.report({"loss": weight.square().sum().item(), "eval": {"size": config["lr"]}})
+        marker = Path(config["marker"])
+        if not marker.exists():
+            marker.touch()
+            raise RuntimeError("once")
+
+
+@pytest.mark.slow
+def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
+    ray_address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = OptunaSearch(metric=METRICS, mode=MODES, seed=0)
+    callbacks = [
+        RayMetrics(METRICS, MODES),
+        Progress(2, style="json", metric=METRICS, mode=MODES, console=Console(quiet=True)),
+    ]
+    tuner = tune.Tuner(
+        objectives,
+        param_space={"lr": tune.loguniform(1e-3, 0.1), "marker": str(tmp_path / "died")},
+        tune_config=tune.TuneConfig(
+            num_samples=2,
+            search_alg=GapSearch(inner, lr="lr"),
+            scheduler=GapScheduler(rule=Cycle()),
+            max_concurrent_trials=1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="two",
+            storage_path=str(tmp_path),
+            verbose=0,
+            callbacks=callbacks,
+        ),
+    )
+    assert len(tuner.fit().errors) == 1
+    restored = tune.Tuner.restore(str(tmp_path / "two"), objectives, restart_errored=True)
+    grid = restored.fit()
+    assert not grid.errors
+    assert len(grid) == 2
+    for result in grid:
+        assert result.config is not None
+        assert result.config["gap"]["metric"] == METRICS
+        assert result.metrics is not None
+        assert result.metrics["gap/momentum"] != result.config["momentum"]
+    # The study's own names, after the restore too.
+    for name in (path.parent.name for path in (tmp_path / "two").glob("*/params.json")):
+        assert "momentum=0.9000" in name
+        assert not any(f"{key}=" in name for key in grid[0].config["gap"])  # type: ignore[index]
+    assert not any(f"{each} failed" in caplog.text for each in ("set_state", "result", "end"))
+    search = restored._local_tuner._tune_config.search_alg
+    trials = search.searcher._ot_study.trials
+    assert {len(t.values) for t in trials if t.values} == {2}
+    assert {t.state.name for t in trials} <= {"COMPLETE", "FAIL"}
+    records = read_experiment(tmp_path / "two", mode="min")
+    assert records.metric == "loss"
+    assert set(METRICS) <= set(records.study["metrics"])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_bug_with_several_metrics_none_is_watched_for_nan(
+    study: Callable[..., Study], name: str
+) -> None:
+    s = study()
+    s.scheduler.set_search_properties(None, None)
+    own = {"mode": "scheduler", "metric": METRICS}
+    trial, result = s.add(gap=own), {"loss": 1.0, "eval/size": 1.0, name: NAN}
+    s.scheduler.on_trial_result(s.controller, trial, {**result, "gap/seq": 0})
+    from gap_tune.tune import delivery
+
+    directive = delivery.take(trial.trial_id)
+    assert directive is not None
+    assert directive.failure is not None
+    assert repr(name) in directive.failure
+
+
+def test_optuna_is_told_of_a_nested_objective_that_is_nan_as_a_failure() -> None:
+    inner = OptunaSearch(metric=METRICS, mode=MODES, seed=0)
+    search = GapSearch(inner)
+    search.set_search_properties(None, None, {"lr": tune.loguniform(1e-3, 1.0)})
+    for trial, size in (("a", 1.0), ("b", NAN)):
+        search.suggest(trial)
+        search.on_trial_result(trial, report(leaning(0.9), eval={"size": size}))
+        search.on_trial_complete(trial, {"loss": 1.0, "eval/size": size})
+    assert [t.state.name for t in inner._ot_study.trials] == ["COMPLETE", "FAIL"]
+    assert inner._ot_study.trials[0].values == [1.0, 1.0]
+
+
+def test_bug_progress_and_metrics_refuse_several_objectives() -> None:
+    shown = Progress(None, metric=METRICS, mode=MODES)._shown
+    assert (shown.metric, shown.mode) == ("loss", "min")
+    metrics = RayMetrics(METRICS[::-1], MODES[::-1])
+    assert metrics._metric == "eval/size"
+    assert metrics._regrets is not None
+    assert metrics._regrets._sign == -1.0
+    with pytest.raises(InvalidValueError, match="mode must be 'min' or 'max'"):
+        Progress(None, metric=METRICS, mode=["down", "min"])
+
+
+def test_bug_a_report_of_several_objectives_is_no_report(tmp_path: Path) -> None:
+    own = {"mode": "scheduler", "metric": METRICS}
+    write_trial(tmp_path, "aaa", {"lr": 0.1, "momentum": 0.9, "gap": own}, [3.0, 2.0])
+    assert read_experiment(tmp_path, mode="min").metric == "loss"
+
+
+def test_bug_a_nested_metric_is_missing_in_what_is_shown(study: Callable[..., Study]) -> None:
+    trial = study().add()
+    result = {"eval": {"loss": 0.25}, "epoch": 1, "gap/momentum": 0.9}
+    trial.run_metadata.last_result = result
+    shown = Shown("epoch", 2.0, "eval/loss", "min", "eval/loss", "accuracy")
+    assert shown.value(trial) == 0.25
+    text = Console(width=120, record=True, file=(Path(study().folder).parent / "x").open("w"))
+    progress = Progress(
+        1,
+        style="json",
+        metric="eval/loss",
+        loss="eval/loss",
+        console=text,
+    )
+    progress.setup()
+    progress.on_trial_complete(0, [trial], trial)
+    text.file.flush()
+    line = json.loads(Path(text.file.name).read_text().splitlines()[0])
+    assert line["result"]["eval/loss"] == 0.25
