@@ -1,0 +1,44 @@
+"""What the callbacks for Lightning and Hugging Face share: which moments to report, and faults."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.result import AUTO_RESULT_KEYS
+from ray.tune.utils import flatten_dict
+
+from gap_tune.tune import keys
+
+
+def lacks_study_metric(config: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> bool:
+    """Tell whether a report would lack what Ray's strict check asks for, which ends the study.
+
+    Args:
+        config: The trial's configuration, where ``GapSearch`` has noted the study's metric.
+        metrics: What would be reported.
+    """
+    asked = keys.section(config).get("metric") or ()
+    asked = (asked,) if isinstance(asked, str) else asked
+    known = {*flatten_dict(dict(metrics)), *AUTO_RESULT_KEYS}
+    return any(name not in known and not name.startswith(keys.PREFIX) for name in asked)
+
+
+def is_storage_fault(error: BaseException) -> bool:
+    """Tell whether an error says that a folder cannot be written: it is full, or read-only.
+
+    torch reports a full disk as a ``RuntimeError`` of its file writer.
+    """
+    return isinstance(error, OSError) or (
+        isinstance(error, RuntimeError)
+        and any(part in str(error) for part in ("PytorchStreamWriter", "inline_container"))
+    )
+
+
+def warn_of_lost_checkpoint(error: BaseException) -> None:
+    """Say that a report goes without its checkpoint, and why."""
+    warnings.warn(
+        f"The trial goes on without this checkpoint, whose folder cannot be written: {error!r}",
+        stacklevel=2,
+    )
