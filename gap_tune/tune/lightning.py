@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,12 @@ from gap_tune.errors import UnsupportedError
 from gap_tune.tune.attaching import attach
 from gap_tune.tune.channels import checkpoint_folder
 from gap_tune.tune.logged import Logged, plain
-from gap_tune.tune.moments import is_storage_fault, lacks_study_metric, warn_of_lost_checkpoint
+from gap_tune.tune.moments import (
+    is_storage_fault,
+    lacks_study_metric,
+    temporary_folder,
+    warn_of_lost_checkpoint,
+)
 from gap_tune.tune.session import TrialSession
 
 try:
@@ -126,12 +130,12 @@ class GapCallback(Callback):
         if not self._checkpoint:
             self.trial.report(metrics)
             return
-        with _Folder() as folder:
-            saved = _save(trainer, folder.path)
+        with temporary_folder() as folder:
+            saved = _save(trainer, folder)
             self.trial.report(metrics, checkpoint=saved or False)
 
 
-class _Last(Checkpoint):  # type: ignore[misc]
+class _Last(Checkpoint):
     """Reports for a GapCallback, after the module and every other callback.
 
     At the end of an epoch Lightning calls callbacks before the module, except ``EarlyStopping``
@@ -178,22 +182,6 @@ class _Last(Checkpoint):  # type: ignore[misc]
     def _metrics(self, trainer: Any, validated: Mapping[str, Any]) -> dict[str, Any]:
         metrics = plain({**self._logged.new(trainer.callback_metrics), **validated})
         return {**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step}
-
-
-class _Folder:
-    """A temporary folder; its path is None where there is no place for one."""
-
-    def __enter__(self) -> _Folder:
-        self.path: Path | None = None
-        try:
-            self.path = Path(tempfile.mkdtemp())
-        except OSError as error:
-            warn_of_lost_checkpoint(error)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.path is not None:
-            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _save(trainer: Any, folder: Path | None) -> Path | None:

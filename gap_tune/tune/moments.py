@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray.tune.result import AUTO_RESULT_KEYS
@@ -28,12 +32,25 @@ def lacks_study_metric(config: Mapping[str, Any] | None, metrics: Mapping[str, A
 def is_storage_fault(error: BaseException) -> bool:
     """Tell whether an error says that a folder cannot be written: it is full, or read-only.
 
-    torch reports a full disk as a ``RuntimeError`` of its file writer.
+    torch says so in a ``RuntimeError`` of its file writer, safetensors in an error of its own.
     """
-    return isinstance(error, OSError) or (
-        isinstance(error, RuntimeError)
-        and any(part in str(error) for part in ("PytorchStreamWriter", "inline_container"))
-    )
+    told = ("PytorchStreamWriter", "inline_container", "os error", "I/O error", "IoError")
+    return isinstance(error, OSError) or any(words in str(error) for words in told)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path | None]:
+    """Make a folder for as long as the context lasts; None, with a warning, where none can be."""
+    path: Path | None = None
+    try:
+        path = Path(tempfile.mkdtemp())
+    except OSError as error:
+        warn_of_lost_checkpoint(error)
+    try:
+        yield path
+    finally:
+        if path is not None:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def warn_of_lost_checkpoint(error: BaseException) -> None:

@@ -142,7 +142,7 @@ def test_validation_every_other_epoch_reports_that_epochs_training(life: Any) ->
 
 def test_validation_across_epochs_holds_no_mean_of_another_epoch(life: Any) -> None:
     options = {"val_check_interval": 7, "check_val_every_n_epoch": None, "max_epochs": 3}
-    reports, module = run(life, **options)
+    reports, _ = run(life, **options)
     assert [r["step"] for r in reports] == [7, 14]
     assert not any({"train_loss", "both_epoch", "ended_at"} & set(r) for r in reports)
 
