@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 # Where optimizers keep what GapSearch supplies by these names.
 _BETAS = {"beta1": 0, "beta2": 1}
+# What a callback holds of a running training.
+_RUNNING = ("trial", "_hooks", "_used_config", "_waiting", "_round", "_left_out", "_reported_step")
+_AT_REST = dict.fromkeys(_RUNNING)
 
 
 class GapCallback(TrainerCallback):
@@ -80,7 +83,13 @@ class GapCallback(TrainerCallback):
         self._options = options
         self._resumed: Path | None = None
         self.trial: TrialSession | None = None
-        self._forget()
+        self._used_config: Mapping[str, Any] | None = None
+        self._hooks: Hooks | None = None
+        # What the next report holds, and what of it is an evaluation of the trainer's.
+        self._waiting: dict[str, Any] | None = None
+        self._round: dict[str, Any] | None = None
+        self._left_out: dict[str, Any] | None = None
+        self._reported_step: int | None = None
 
     def checkpoint_path(self) -> str | None:
         """Return what to pass as ``resume_from_checkpoint``; None where the trial starts anew."""
@@ -151,27 +160,14 @@ class GapCallback(TrainerCallback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to a running training: a search pickles its trainer."""
-        copy = type(self).__new__(type(self))
-        vars(copy).update(vars(self), trial=None)
-        copy._forget()
-        return vars(copy)
-
-    def _forget(self) -> None:
-        self._hooks: Hooks | None = None
-        self._used_config: Mapping[str, Any] | None = None
-        # What the next report holds, and whether an evaluation of the trainer's is part of it.
-        self._waiting: dict[str, Any] | None = None
-        self._round: dict[str, Any] | None = None
-        self._left_out: dict[str, Any] | None = None
-        self._reported_step: int | None = None
+        return {**vars(self), **_AT_REST}
 
     def _stop(self) -> None:
         if self.trial is not None:
             self.trial.detach()
-            self.trial = None
         if self._hooks is not None:
             self._hooks.remove()
-        self._forget()
+        self.__dict__.update(_AT_REST)
 
     def _offer(self, metrics: Mapping[str, Any], state: Any, control: Any) -> Any:
         if self.trial is None or (self._hooks is not None and self._hooks.searches):

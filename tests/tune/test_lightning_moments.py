@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -278,3 +280,13 @@ def test_a_second_fit_and_a_copy_start_anew() -> None:
     trainer.fit(Watched(), data(), data())
     assert gap.trial is not None
     assert gap.trial.statistics().steps == BATCHES
+
+
+@pytest.mark.slow
+def test_bug_a_rank_that_could_not_save_left_the_others_waiting(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.tune.lightning_ranks", str(tmp_path)]
+    subprocess.run(command, check=True, timeout=600, capture_output=True)
+    for rank in ("0", "1"):
+        notes = [json.loads(line) for line in (tmp_path / rank).read_text().splitlines()]
+        # Each rank has three batches an epoch, and the second is validated.
+        assert notes == [[2, False], [5, False]]
