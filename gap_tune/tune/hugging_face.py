@@ -101,10 +101,11 @@ class GapCallback(TrainerCallback):
         # A trainer that looks for a batch size begins several times.
         self._stop()
         self._hooks = hooks = Hooks(calling_trainer(), self._on_round)
-        if hooks.searches and not hooks.can_search:
+        if not hooks.can_follow(state):
             logger.warning(
-                "hyperparameter_search must report through Trainer._report_to_hp_search, which "
-                "transformers %s lacks: its trials train and report without gap_tune.",
+                "a Trainer that searches must report through its _report_to_hp_search and save "
+                "through its _tune_save_checkpoint, but that of transformers %s does not: its "
+                "trials keep their momentum and report without gap_tune.",
                 transformers.__version__,
             )
             self._stop()

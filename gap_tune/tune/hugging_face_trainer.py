@@ -43,10 +43,13 @@ class Hooks:
         backend = getattr(self.trainer, "hp_search_backend", None)
         return backend == "ray" and getattr(self.trainer, "_trial", None) is not None
 
-    @property
-    def can_search(self) -> bool:
-        """Whether this transformers reports a search by a method that can be replaced."""
-        return _ROUND in self._before and hasattr(self.trainer, _SAVE_FOR_RAY)
+    def can_follow(self, state: Any) -> bool:
+        """Tell whether reports of a search, if this is one, can hold more than the trainer's."""
+        if self.trainer is None:
+            return getattr(state, "trial_params", None) is None
+        return not self.searches or (
+            _ROUND in self._before and hasattr(self.trainer, _SAVE_FOR_RAY)
+        )
 
     def checkpoint(self, output_dir: str, step: int) -> Path | None:
         """Return the folder of the checkpoint just saved; None where saving has failed."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers.trainer_utils import HPSearchBackend
 
 from gap_tune.tune.hugging_face import GapCallback
 from tests.tune.functions import Cycle
@@ -236,3 +237,22 @@ def test_a_trainer_has_its_own_methods_back_and_its_callback_pickles(tmp_path: P
         made.train()
     assert gap.trial is not None
     assert pickle.loads(pickle.dumps(gap)).trial is None
+
+
+@pytest.mark.parametrize(
+    "missing", ["_tune_save_checkpoint", "_report_to_hp_search", "the trainer"]
+)
+def test_a_search_of_another_transformers_goes_on_without_gap_tune(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if missing == "the trainer":
+        monkeypatch.setattr("gap_tune.tune.hugging_face.calling_trainer", lambda: None)
+    else:
+        monkeypatch.delattr(Trainer, missing)
+    gap = GapCallback()
+    made = trainer(gap, tmp_path, eval_strategy="no")
+    made.hp_search_backend = HPSearchBackend.RAY
+    made.train(trial={"learning_rate": 1e-3})
+    told = [r.getMessage() for r in caplog.records if "_report_to_hp_search" in r.getMessage()]
+    assert len(told) == 1
+    assert gap.trial is None
