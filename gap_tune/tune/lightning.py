@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,22 @@ from typing import Any
 from gap_tune.errors import UnsupportedError
 from gap_tune.tune.attaching import attach
 from gap_tune.tune.channels import checkpoint_folder
+from gap_tune.tune.logged import Logged, plain
+from gap_tune.tune.moments import (
+    is_storage_fault,
+    lacks_study_metric,
+    temporary_folder,
+    warn_of_lost_checkpoint,
+)
 from gap_tune.tune.session import TrialSession
 
 try:
     from lightning.pytorch import Callback
+    from lightning.pytorch.callbacks import Checkpoint
 except ModuleNotFoundError:
     try:
         from pytorch_lightning import Callback
+        from pytorch_lightning.callbacks import Checkpoint
     except ModuleNotFoundError:
         raise UnsupportedError(
             "gap_tune.tune.lightning needs Lightning: pip install 'gap-tune[lightning]', "
@@ -31,8 +39,16 @@ class GapCallback(Callback):
     """Lets a Lightning trainer's momentum be tuned in a Ray Tune trial.
 
     It attaches to the optimizer when ``fit`` starts and reports when a validation ends, or a
-    training epoch where there is no validation: all that the module has logged, as floats. The
-    momentum that the scheduler sends is in use at the next optimizer step. Mixed precision and
+    training epoch where there is no validation. A validation that closes an epoch is reported
+    together with what the epoch logs at its end, such as ``self.log("train_loss", ...,
+    on_epoch=True)``, and after every other callback; one in the middle of an epoch at once.
+
+    A report holds all that was logged for its moment, as floats, besides ``epoch`` and ``step``.
+    A value of an earlier moment is left out, since it would pass for this one's; where validation
+    and training log one name, the validation's value counts. A validation in the middle of an epoch
+    that lacks the study's metric, which the end of the epoch may bring, is no report.
+
+    The momentum that the scheduler sends is in use at the next optimizer step. Mixed precision and
     gradient clipping need nothing: both are done with the gradients before the step.
 
     Make it in the trial's function and resume with it::
@@ -44,7 +60,8 @@ class GapCallback(Callback):
     Args:
         config: The trial's configuration.
         checkpoint: Whether each report comes with a checkpoint: Lightning's own, with gap_tune's
-            file next to it. On by default, since a trial without one starts over after a fault.
+            file next to it. On by default, since a trial without one starts over after a fault. A
+            folder that cannot be written costs the checkpoint, not the report.
         **options: ``couple_lr, rule, update_every`` and options of ``GradientMonitor``, as of
             ``gap_tune.attach``, which also tells the errors.
     """
@@ -56,6 +73,7 @@ class GapCallback(Callback):
         self._checkpoint = checkpoint
         self._options = options
         self._resumed: Path | None = None
+        self._last: _Last | None = None
         self.trial: TrialSession | None = None
 
     def checkpoint_path(self) -> str | None:
@@ -64,7 +82,7 @@ class GapCallback(Callback):
         return None if self._resumed is None else str(self._resumed / _FILE)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Attach to the optimizer.
+        """Attach to the optimizer, which Lightning has not restored yet.
 
         Raises:
             UnsupportedError: When the module has several optimizers, or none.
@@ -73,7 +91,11 @@ class GapCallback(Callback):
             raise UnsupportedError(
                 f"the module must have one optimizer, but got {len(trainer.optimizers)}."
             )
+        self._stop(trainer)
         self.trial = attach(trainer.optimizers[0], self._config, **self._options)
+        self._last = _Last(self)
+        # A new list: Lightning is walking through the old one.
+        trainer.callbacks = [*trainer.callbacks, self._last]
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Continue statistics and momentum; Lightning has restored everything else."""
@@ -82,30 +104,106 @@ class GapCallback(Callback):
             shutil.rmtree(self._resumed, ignore_errors=True)
             self._resumed = None
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report what a validation during training has logged."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._report(trainer)
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report what a training epoch has logged, where nothing is validated."""
-        if not trainer.enable_validation:
-            self._report(trainer)
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Stop observing: Lightning tears down nothing then."""
+        self._stop(trainer)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Stop observing: another ``fit`` attaches anew."""
+        self._stop(trainer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a running ``fit``, where this is copied or pickled."""
+        return {**vars(self), "trial": None, "_last": None}
+
+    def _stop(self, trainer: Any) -> None:
         if self.trial is not None:
             self.trial.detach()
+        trainer.callbacks = [each for each in trainer.callbacks if each is not self._last]
+        self._last = None
 
-    def _report(self, trainer: Any) -> None:
-        if self.trial is None:
-            return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        metrics |= {"epoch": trainer.current_epoch, "step": trainer.global_step}
+    def _lacks_study_metric(self, metrics: Mapping[str, Any]) -> bool:
+        return lacks_study_metric(self._config, metrics)
+
+    def _report(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
+        assert self.trial is not None
         if not self._checkpoint:
             self.trial.report(metrics)
             return
-        with tempfile.TemporaryDirectory() as folder:
-            # All ranks: Lightning gathers sharded states.
-            trainer.save_checkpoint(Path(folder) / _FILE)
-            self.trial.report(metrics, checkpoint=folder)
+        with temporary_folder() as folder:
+            saved = _save(trainer, folder)
+            self.trial.report(metrics, checkpoint=saved or False)
+
+
+class _Last(Checkpoint):
+    """Reports for a GapCallback, after the module and every other callback.
+
+    At the end of an epoch Lightning calls callbacks before the module, except ``EarlyStopping``
+    and those of the class ``Checkpoint``: they see what ``on_train_epoch_end`` of a module logs,
+    and their checkpoints hold what it changes. Hence the class, which is there for the purpose,
+    and the last place in the list: what ``EarlyStopping`` has counted is in the checkpoint too.
+    """
+
+    def __init__(self, owner: GapCallback) -> None:
+        self._owner = owner
+        self._logged = Logged()
+        # What the validation that closes the epoch has logged.
+        self._closing: dict[str, Any] | None = None
+        self._before_validation = Logged()
+        self._due = False
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Note what the validation has not logged."""
+        self._before_validation = Logged()
+        self._before_validation.seen(trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Report a validation during training, or keep it for the end of the epoch that it ends."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        validated = self._before_validation.new(trainer.callback_metrics)
+        if trainer.fit_loop.epoch_loop.done:
+            self._closing, self._due = validated, True
+            return
+        metrics = self._metrics(trainer, validated)
+        # Ranks may log different names, but all of them report or none.
+        self._due = trainer.strategy.broadcast(self._owner._lacks_study_metric(metrics))
+        if not self._due:
+            self._owner._report(trainer, metrics)
+        self._logged.seen(trainer.callback_metrics)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Report an epoch that a validation has closed, or without any validation."""
+        if self._due or not trainer.enable_validation:
+            self._owner._report(trainer, self._metrics(trainer, self._closing or {}))
+        self._closing, self._due = None, False
+        self._logged.seen(trainer.callback_metrics)
+
+    def _metrics(self, trainer: Any, validated: Mapping[str, Any]) -> dict[str, Any]:
+        metrics = plain({**self._logged.new(trainer.callback_metrics), **validated})
+        return {**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step}
+
+
+def _save(trainer: Any, folder: Path | None) -> Path | None:
+    """Save Lightning's checkpoint into a folder on all ranks, which gather sharded states.
+
+    Returns:
+        The folder; None where a rank could not write, since a part of a checkpoint is none.
+    """
+
+    def all_ranks(done: bool) -> bool:
+        return bool(trainer.strategy.reduce_boolean_decision(done, all=True))
+
+    if not all_ranks(folder is not None) or folder is None:
+        return None
+    saved = True
+    try:
+        trainer.save_checkpoint(folder / _FILE)
+    except Exception as error:
+        if not is_storage_fault(error):
+            raise
+        warn_of_lost_checkpoint(error)
+        # The others wait for this one at the end of save_checkpoint.
+        trainer.strategy.barrier("Trainer.save_checkpoint")
+        saved = False
+    return folder if all_ranks(saved) else None

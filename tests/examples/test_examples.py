@@ -119,6 +119,18 @@ def test_a_callback_reports_each_epoch_and_momentum_changes(
 
 
 @pytest.mark.slow
+def test_the_search_of_a_hugging_face_trainer_tunes_momentum(ray_address: str, run: Run) -> None:
+    out = run("12_hugging_face_search.py")
+    trials = re.findall(rf"loss ([\d.]+), beta1({MOMENTA})", out)
+    assert len(trials) == 2
+    for loss, momenta in trials:
+        assert float(loss) < 3.9
+        assert len(momenta.split()) == 4
+    assert any(len(set(momenta.split())) > 1 for _, momenta in trials)
+    assert re.search(r"best: learning_rate 0\.0\d+", out)
+
+
+@pytest.mark.slow
 def test_workers_of_a_torch_trainer_find_the_momentum_in_their_train_loop_config(
     ray_address: str, run: Run
 ) -> None:
