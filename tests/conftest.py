@@ -7,14 +7,31 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+# What of Ray makes a failure of waiting: its own limits, and the niceness, 15, at which its workers
+# starve beside other busy processes.
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "3600")
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "3600")
+os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "3600")
+os.environ.setdefault("RAY_DASHBOARD_STARTUP_TIMEOUT_S", "3600")
+os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "3600")
+
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import torch
 
 from tests.chromium import chromium as chromium
+from tests.patience import pytest_timeout_set_timer as pytest_timeout_set_timer
 
 torch.set_num_threads(1)
+
+# Examples and their making have no deadlines either; see patience.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow.fs
 from moto.server import ThreadedMotoServer
 
+from tests.patience import FOREVER_S
+
 # It takes any key.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 
@@ -32,6 +34,8 @@ def filesystem(endpoint: str) -> Any:
         access_key="any",
         secret_key="any",
         allow_bucket_creation=True,
+        connect_timeout=FOREVER_S,
+        request_timeout=FOREVER_S,
     )
 
 

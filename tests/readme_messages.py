@@ -189,7 +189,7 @@ def a_session_of_another_trial(folder: Path) -> None:
 def workers_without_a_scheduler(folder: Path) -> None:
     # The constructor needs a worker of Ray Train.
     channel = WorkerChannel.__new__(WorkerChannel)
-    channel._patience_s, channel._warned = 0.01, False
+    channel._patience_s, channel._unanswered, channel._warned = 0.01, "", False
     channel._wait("nobody-0", 1)
 
 

@@ -232,7 +232,7 @@ class GapScheduler(SchedulerWrapper):
             # Where TuneConfig names no metric, as with several, the searcher does.
             metrics = (self._metric, keys.section(trial.config).get("metric"))
             names = dict.fromkeys(name for each in metrics for name in keys.metric_names(each))
-            return first_non_finite(result, names)
+            return first_non_finite(result, tuple(names))
         except Exception as error:
             self._complain("a result's metrics were not judged", trial, error)
             return None

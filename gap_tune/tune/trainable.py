@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from ray import tune
 
+from gap_tune.control import apply_momentum
 from gap_tune.errors import StateError, UnsupportedError
-from gap_tune.rules.control import apply_momentum
 from gap_tune.tune import delivery, keys, overriding
 from gap_tune.tune.attaching import make_tuning
 from gap_tune.tune.channels import Saved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 # Ray Train looks at its workers every two seconds (RAY_TRAIN_HEALTH_CHECK_INTERVAL_S), and only
 # then does a report reach the scheduler.
 _PATIENCE_S = 10.0
-_LEAST_PATIENCE_S = 0.1
+_LEAST_PATIENCE_S, _MOST_PATIENCE_S = 0.1, 600.0
 
 
 class WorkerChannel:
@@ -42,6 +43,8 @@ class WorkerChannel:
         self._reports = 0
         self._kept = ""
         self._patience_s = _PATIENCE_S
+        self._full_patience_s = _PATIENCE_S
+        self._unanswered = ""
         self._warned = False
 
     @property
@@ -97,16 +100,23 @@ class WorkerChannel:
         return ray.train.get_checkpoint()
 
     def _wait(self, mailbox: str, seq: int) -> delivery.Directive | None:
+        if self._unanswered and delivery.wait(self._unanswered, seq, 0.0) is not None:
+            # The scheduler answers, but late: a busy driver must not cost decisions for good.
+            if self._unanswered != self._kept:
+                delivery.clear(self._unanswered)
+            self._full_patience_s = min(2 * self._full_patience_s, _MOST_PATIENCE_S)
+            self._patience_s = self._full_patience_s
         answer = delivery.wait(mailbox, seq, self._patience_s)
+        self._unanswered = "" if answer is not None else mailbox
         if answer is not None:
-            self._patience_s = _PATIENCE_S
+            self._patience_s = self._full_patience_s
             return answer
         if not self._warned:
             self._warned = True
             logger.warning(
                 "no answer from the scheduler within %g s, so momentum stays as it is: the study "
                 "needs a GapScheduler, and the trainer RunConfig(callbacks=[TuneReportCallback()]) "
-                "of ray.tune.integration.ray_train.",
+                "of ray.tune.integration.ray_train (with Ray 2.50, RAY_TRAIN_V2_ENABLED=1 too).",
                 self._patience_s,
             )
         # Whoever never answers must not cost ten seconds at each report.
@@ -141,9 +151,15 @@ def as_checkpoint(saved: Path | ray.train.Checkpoint, kind: type[Any]) -> Any:
 
 
 def is_worker() -> bool:
-    """Tell whether this process is a worker of Ray Train."""
+    """Tell whether this process is a worker of Ray Train.
+
+    Ray Train's first generation (``RAY_TRAIN_V2_ENABLED=0``, and what Ray 2.50 does unasked) has a
+    context in every process: a plain trial's has no rank, one outside of Ray rank 0 of nothing.
+    """
     try:
-        ray.train.get_context().get_world_rank()
+        context = ray.train.get_context()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # The first generation's, outside of a session.
+            return None not in (context.get_world_rank(), context.get_experiment_name())
     except (RuntimeError, DeprecationWarning):
         return False
-    return True

@@ -9,13 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster_configs.files import CONFIGS
+from tests.patience import wait_for
 
 SCRIPT = CONFIGS / "slurm/study.sbatch"
 STAND_INS = Path(__file__).parent / "slurm_stand_ins"
@@ -105,7 +105,7 @@ def test_a_head_that_does_not_come_up_ends_the_job_with_a_sentence(folder: Path)
     (folder / "bin").mkdir()
     (folder / "bin/ray").write_text("#!/bin/sh\nexit 1\n")
     (folder / "bin/ray").chmod(0o755)
-    assert job.start(folder / "bin").wait(timeout=30) == 1
+    assert job.start(folder / "bin").wait() == 1
     assert "Ray's head must come up on first, but it ended." in job.output.read_text()
     assert not (folder / "started").exists()
 
@@ -115,13 +115,13 @@ def test_head_and_worker_come_up_and_go_when_the_job_is_queued_again(folder: Pat
     job = Job(folder, f"echo $* >{folder}/arguments; exec python {STAND_INS}/look.py {folder}/seen")
     running = job.start()
     try:
-        wait_for(folder / "seen", running)
+        wait_for((folder / "seen").exists, "both nodes", process=running)
         os.kill(running.pid, signal.SIGUSR1)
-        assert running.wait(timeout=120) == 0
+        assert running.wait() == 0
     finally:
         # The script ends the steps; killed outright it could not.
         running.terminate()
-        running.wait(timeout=60)
+        running.wait()
         print(job.output.read_text())
     assert not job.processes()
 
@@ -140,12 +140,3 @@ def test_head_and_worker_come_up_and_go_when_the_job_is_queued_again(folder: Pat
     assert asked[-1] == f"scontrol requeue {job.id}"
     assert [line for line in asked if "ray start --head" in line and "--nodelist=first" in line]
     assert [line for line in asked if "--gpus-per-task=1" in line and "--num-gpus=1" in line]
-
-
-def wait_for(path: Path, running: subprocess.Popen[str]) -> None:
-    """Wait for a file, at most while the job runs."""
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert running.poll() is None, "the job ended early"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster_configs.files import CONFIGS
+from tests.patience import wait_for
 
 ARGUMENTS = ["digits-resnet", "--arms", "gap,fixed:0.9", "--seeds", "1", "--epochs", "3"]
 
@@ -31,6 +32,10 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def fifth(folder: Path) -> list[dict[str, Any]]:
+    return [result for result in results(folder) if result["training_iteration"] == 5]
+
+
 def parent(pid: int) -> str:
     """Return the command line of the process that started a process."""
     status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -45,17 +50,15 @@ def test_the_study_runs_on_the_cluster_and_the_same_command_continues_it(
     running = start(folder, ray_address)
     try:
         # Past the first checkpoint, after four reports.
-        while not (reports := [r for r in results(folder) if r["training_iteration"] == 5]):
-            assert running.poll() is None, "the study ended early"
-            time.sleep(0.05)
+        reports = wait_for(partial(fifth, folder), "a fifth report", process=running)
         assert f"--gcs-address={ray_address}" in parent(reports[0]["pid"])
         # As the batch script of Slurm does before the time limit.
         running.send_signal(signal.SIGUSR1)
-        running.wait(timeout=120)
+        running.wait()
         assert len(results(folder)) < 24
 
         running = start(folder, ray_address)
-        assert running.wait(timeout=150) == 0
+        assert running.wait() == 0
     finally:
         running.kill()
         running.wait()

@@ -6,11 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -21,22 +20,9 @@ from tests.dashboards.servers import (
     prometheus_at,
     stand_in_for_grafana,
 )
+from tests.patience import wait_for
 
 ROOT = Path(__file__).parents[2]
-# Generous: CI is slower.
-PATIENCE_S = 180.0
-T = TypeVar("T")
-
-
-def wait_for(condition: Callable[[], T], what: str) -> T:
-    """Return the first value of a condition that is true."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.5)
-    pytest.fail(f"{what}: not within {PATIENCE_S:g} s")
 
 
 @dataclass(frozen=True)
@@ -86,13 +72,13 @@ def running_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
             [*command, str(port)], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
     try:
-        said = wait_for(lambda: _session(folder, driver), "the study's session") or {}
+        said = wait_for(lambda: _session(folder, driver), "the study's session")
         with stand_in_for_grafana(grafana):
             yield RunningStudy(folder, temporary, port, addresses, environment, **said)
     finally:
         (folder / "end").touch()
         try:
-            driver.wait(PATIENCE_S)
+            driver.wait()
         finally:
             driver.kill()
             shutil.rmtree(temporary, ignore_errors=True)

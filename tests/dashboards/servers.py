@@ -34,7 +34,7 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: str) -> Any:
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self._address}/api/v1/{path}?{query}", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self._address}/api/v1/{path}?{query}") as answer:
             return json.load(answer)["data"]
 
     def values(self, expression: str) -> Series:
@@ -62,7 +62,7 @@ def prometheus_at(port: int, configuration: Path, folder: Path) -> Iterator[Prom
         yield Prometheus(f"http://{address}")
     finally:
         server.terminate()
-        server.wait(60)
+        server.wait()
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -11,9 +11,10 @@ import pytest
 from gap_tune.dashboards import write_dashboards
 from gap_tune.dashboards.panels import ROWS
 from gap_tune.tune.instruments import TRIAL_GAUGES
-from tests.dashboards.conftest import RunningStudy, wait_for
+from tests.dashboards.conftest import RunningStudy
 from tests.dashboards.driver import ARMS, STUDY
 from tests.dashboards.servers import Prometheus, free_port, prometheus_at
+from tests.patience import wait_for
 
 pytestmark = pytest.mark.slow
 PANELS = {panel.title: panel for panels in ROWS.values() for panel in panels}
@@ -72,7 +73,7 @@ def test_a_trials_series_end_with_it_and_the_others_go_on(running_study: Running
     def shown() -> dict[str, set[str]]:
         """Return the arms in each gauge at the metrics port itself."""
         address = f"http://127.0.0.1:{running_study.metrics_port}/metrics"
-        with urllib.request.urlopen(address, timeout=30) as answer:
+        with urllib.request.urlopen(address) as answer:
             text = answer.read().decode()
         return {
             name: set(re.findall(rf'^ray_gap_tune_{name}{{.*?arm="(.*?)"', text, flags=re.M))

@@ -11,9 +11,10 @@ import pytest
 from gap_tune.dashboards import grafana_dashboard
 from gap_tune.dashboards.files import DATASOURCE_NAME
 from tests.chromium import keep
-from tests.dashboards.conftest import PATIENCE_S, RunningStudy, wait_for
+from tests.dashboards.conftest import RunningStudy
 from tests.dashboards.driver import ARMS, STUDY
 from tests.dashboards.servers import Prometheus
+from tests.patience import FOREVER_S, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,7 +36,7 @@ def token(study: RunningStudy) -> str:
 def page(chromium: Browser, running_study: RunningStudy) -> Page:
     """The dashboard at the address that the terminal names, past its token."""
     page = chromium.new_page(viewport={"width": 1600, "height": 900})
-    page.set_default_timeout(1000 * PATIENCE_S)
+    page.set_default_timeout(1000 * FOREVER_S)
     page.goto(running_study.link.split(" ")[0])
     page.get_by_role("dialog").locator("input").fill(token(running_study))
     page.get_by_role("dialog").get_by_role("button").last.click()

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from ray import tune
 from tests.faults.quadratic_driver import PLAN
 from tests.faults.studies import assert_same_course, tuner
 from tests.faults.workload import descend
+from tests.patience import wait_for
 
 
 def reports(storage: Path) -> int:
@@ -49,11 +50,8 @@ def test_a_driver_killed_at_five_moments_changes_nothing(ray_address: str, tmp_p
         before = reports(storage)
         driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 300
-            while not has_come(storage, before, more):
-                assert driver.poll() is None, f"the driver ended before it could be killed {name}"
-                assert time.monotonic() < deadline, f"it never came to be killed {name}"
-                time.sleep(0.05)
+            come = partial(has_come, storage, before, more)
+            wait_for(come, f"the moment to kill it {name}", process=driver)
         finally:
             driver.send_signal(signal.SIGKILL)
             driver.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests.faults.s3_driver import PLAN, SAVED
 from tests.faults.studies import assert_same_course, tuner
 from tests.faults.workload import EPOCHS, STEPS, descend
 from tests.object_storage import filesystem, serving
+from tests.patience import wait_for
 
 BUCKET = "studies"
 STUDY = f"{BUCKET}/study"
@@ -67,11 +67,7 @@ def test_a_killed_study_in_s3_goes_on_from_there(
     environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "0.5"}
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 300
-        while not far_enough(s3):
-            assert driver.poll() is None, "the driver ended before it could be killed"
-            assert time.monotonic() < deadline, "the study did not start"
-            time.sleep(0.2)
+        wait_for(lambda: far_enough(s3), "checkpoints of both", process=driver)
     finally:
         driver.kill()
         driver.wait()

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -17,6 +16,7 @@ import psutil
 import ray
 
 from tests.faults.losing import run_and_lose
+from tests.patience import wait_for
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -45,12 +45,11 @@ def run(folder: Path, ray_files: str) -> None:
     worker = None
     try:
         address = f"127.0.0.1:{port}"
-        wait_for(address)
+        wait_until_up(address, head)
         ray.init(address=address, log_to_driver=False, logging_level="error")
         before = {node["NodeID"] for node in ray.nodes()}
         worker = start(f"--address={address}", "--num-cpus=1")
-        while len(ray.nodes()) < 2:
-            time.sleep(0.2)
+        wait_for(lambda: len(ray.nodes()) == 2, "the second node", process=worker)
         (second,) = {node["NodeID"] for node in ray.nodes()} - before
         stop = worker
         run_and_lose(folder, {"cpu": 1}, lambda: kill(stop), lost=lambda: {second})
@@ -61,16 +60,16 @@ def run(folder: Path, ray_files: str) -> None:
                 kill(process)
 
 
-def wait_for(address: str) -> None:
-    """Wait until a head answers."""
+def wait_until_up(address: str, head: subprocess.Popen[bytes]) -> None:
+    """Wait until a head answers, as long as it runs."""
     host, port = address.split(":")
-    for _ in range(300):
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError("ray start --head did not come up")
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+            return True
+        return False
+
+    wait_for(answers, "ray start --head", process=head)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

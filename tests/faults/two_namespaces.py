@@ -19,11 +19,9 @@ from ray import tune
 
 from tests.faults.namespaces import HEAD, WORKER, Network, inside
 from tests.faults.studies import assert_same_course, tuner
-from tests.faults.two_machines import kill, wait_for
+from tests.faults.two_machines import kill, wait_until_up
 
 _CUT_S = 20.0
-# After that the trial on the head goes on, whatever became of the worker.
-_PATIENCE_S = 180.0
 _PORT = 6399
 _RESOURCES = {"cpu": 1.0}
 
@@ -62,11 +60,13 @@ class CutThenKill(tune.Callback):  # type: ignore[misc]
         if not self.cut and result["training_iteration"] >= 2:
             self.cut = True
             self._network.cut()
-            threading.Timer(_CUT_S, self._mend).start()
+            mend = threading.Timer(_CUT_S, self._mend)
+            mend.daemon = True
+            mend.start()
         elif self._mended.is_set():
             self.killed = True
             kill(self.worker)
-            self._hold.unlink()
+            self._hold.unlink(missing_ok=True)
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.restarts_by_the_cut += not self.killed
@@ -74,9 +74,10 @@ class CutThenKill(tune.Callback):  # type: ignore[misc]
     def _mend(self) -> None:
         self._network.mend()
         self._mended.set()
-        end = threading.Timer(_PATIENCE_S, self._hold.unlink, kwargs={"missing_ok": True})
-        end.daemon = True
-        end.start()
+        # A worker that the cut has ended cannot be killed: the trial on the head is to go on.
+        assert self.worker is not None
+        self.worker.wait()
+        self._hold.unlink(missing_ok=True)
 
 
 def start(namespace: str, address: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -94,7 +95,7 @@ def main(folder: Path, network: Network) -> None:
         head = start(network.head, HEAD, "--head", f"--port={_PORT}", *options)
         trouble = None
         try:
-            wait_for(address)
+            wait_until_up(address, head)
             ray.init(
                 address=address, _node_ip_address=HEAD, log_to_driver=False, logging_level="error"
             )

@@ -36,7 +36,7 @@ def test_permuting_parameters_changes_nothing_when_all_is_observed() -> None:
     assert run((0, 1, 2)).alignment == pytest.approx(run((2, 0, 1)).alignment, rel=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(1e-3, 1e3), st.booleans())
 def test_scaling_all_gradients_scales_gains_by_its_square_and_changes_no_decision(
     factor: float, whiten: bool

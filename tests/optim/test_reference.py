@@ -100,7 +100,7 @@ def test_validation_statistics_are_what_an_observer_holds(beta2: float | None) -
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     steps=st.integers(2, 12),
     weight=st.none() | st.floats(0.0, 1.0),

@@ -100,7 +100,7 @@ def test_steps_follow_the_slow_loop(
         assert oracle.resets > 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     momenta=st.lists(st.floats(0.0, 0.99), min_size=2, max_size=4, unique=True).map(sorted),
     smoothing=st.floats(0.0, 0.95),

@@ -6,8 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from gap_tune.panel.panel import plan
 from gap_tune.panel.running import run
 from gap_tune.panel.settings import read_settings
 from tests.panel.tiny import write_settings
+from tests.patience import wait_for
 
 CLOCKS = ("seconds",)
 
@@ -37,13 +36,6 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in CLOCKS} for row in rows]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -104,13 +96,14 @@ def test_a_killed_panel_goes_on_where_it_was(tmp_path: Path) -> None:
     jobs = plan(read_settings(file))
     started = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     journal = out / RUNS_FILE
-    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2)
+    begun = lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2  # noqa: E731
+    wait_for(begun, "two runs", process=started)
     children = psutil.Process(started.pid).children(recursive=True)
     started.send_signal(signal.SIGKILL)
     started.wait()
     # Its processes do not outlive it, and write nothing.
     assert children
-    wait_for(lambda: not any(child.is_running() for child in children))
+    wait_for(lambda: not any(child.is_running() for child in children), "their end")
     before = lines(out)
     assert 2 <= len(before) < len(jobs)
     # As if the kill had come in the middle of a line.

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from gap_tune.study.records import Records, run_state
 from gap_tune.study.remote_store import open_store
 from gap_tune.study.store import Store
 from tests.object_storage import CREDENTIALS, filesystem, serving, uri
+from tests.patience import wait_for
 from tests.study.killed import ARMS, EPOCHS, make
 
 
@@ -62,11 +62,7 @@ def test_a_killed_comparison_resumes_to_the_table_of_an_undisturbed_one(
     store = open_store(storage)
     first = store.folder / "runs" / "optuna-1_seed0"
     try:
-        deadline = time.monotonic() + 500
-        while not far_enough(store, first):
-            assert driver.poll() is None, "the driver ended before it could be killed"
-            assert time.monotonic() < deadline, "the study did not start"
-            time.sleep(0.05)
+        wait_for(lambda: far_enough(store, first), "the first search", process=driver)
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()

@@ -74,7 +74,7 @@ def test_adam_with_equal_prices_is_momentum_sgd():
     assert adam_gain(T, 0.5, 4.0) == pytest.approx(adam_gain(T, 0.5, 1.0) / 2.0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(T=sequences, w=st.sampled_from([1.0, 0.3, 0.0]))
 def test_no_momentum_beats_the_optimal_one_of_lion(T, w):
     best = optimal_lion_momentum(T, lag_zero_weight=w)
@@ -104,7 +104,7 @@ def test_printed_lion_gain_always_asks_for_the_largest_momentum():
     assert lion_gain(T, derived) > lion_gain(T, 0.99)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(T=sequences)
 def test_lion_never_wants_momentum_where_lag_zero_is_the_largest(T):
     T[0] = max(map(abs, T)) + 0.1

@@ -48,7 +48,7 @@ def impulse_response(optimizer_factory, steps: int) -> np.ndarray:
     return np.array(moves)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(S=sequences, w=weights, beta=st.floats(0.0, 0.99))
 def test_gain_is_the_weighted_sum_over_lags(S, w, beta):
     lags = sum(beta**n * s for n, s in enumerate(S) if n > 0)
@@ -68,7 +68,7 @@ def test_cross_batch_gain_scores_the_previous_update():
     assert momentum_gain([9.0, 0.5, 0.2], 0.8, lag_zero_weight=None) == pytest.approx(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(S=sequences, w=weights)
 def test_no_momentum_beats_the_optimal_one(S, w):
     best = optimal_momentum(S, lag_zero_weight=w)
@@ -191,7 +191,7 @@ def test_lead_lag_gain_is_alignment_over_norm_and_momentum_gain_without_lead():
     assert lead_lag_gain(S, beta, 0.0) == pytest.approx(momentum_gain(S, beta))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(S=st.lists(tenths, min_size=1, max_size=8), w=st.sampled_from([1.0, 0.3]))
 def test_no_pole_and_lead_beat_the_optimal_lead_lag(S, w):
     S = [2.0, *S]
@@ -204,7 +204,7 @@ def test_no_pole_and_lead_beat_the_optimal_lead_lag(S, w):
             assert at_beta >= lead_lag_gain(S, beta, gamma, lag_zero_weight=w) - 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(S=sequences)
 def test_no_momentum_beats_the_optimal_one_of_nesterov(S):
     best = optimal_nesterov_momentum(S)

@@ -35,7 +35,7 @@ psd = squares.map(lambda A: A @ A.T)
 sequences = st.lists(symmetric, min_size=2, max_size=2).map(np.stack)
 scales = st.floats(0.0, 5.0)
 budgets = pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: type(b).__name__)
-property_test = settings(max_examples=60, deadline=None)
+property_test = settings(max_examples=60)
 
 
 @budgets
@@ -121,7 +121,7 @@ def test_power_is_lipschitz_in_the_symmetrised_polar_gauge(budget, M, estimate):
 
 
 @budgets
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(R=sequences, N=sequences, a=scales)
 def test_theorem_3_holds_for_filters(budget, R, N, a):
     P = budget.filter_polar_gauge

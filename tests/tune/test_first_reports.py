@@ -49,7 +49,7 @@ def added_one_by_one(
     times=st.sampled_from([1, 30, 60]),
     lr=st.floats(0.0, 1.0),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_heaviest_kind_of_the_latest_reports_is_added_up(
     trials: list[tuple[float, float, tuple[float, ...]]], times: int, lr: float
 ) -> None:

@@ -73,7 +73,7 @@ def test_a_real_studys_decisions_faults_and_gauges(run: Run, tmp_path: Path) -> 
     assert recorders.decisions.total("reason") == Counter(line.reason for line in lines)
     assert {tags["study"] for _, tags in recorders.decisions.calls} == {"run"}
     assert len(recorders.seconds.calls) == len(lines)
-    assert all(0 < seconds < 60 for seconds, _ in recorders.seconds.calls)
+    assert all(seconds > 0 for seconds, _ in recorders.seconds.calls)
     # The bug is tried again once.
     assert recorders.faults.total("kind") == {"restart": 2, "failure": 1}
     assert recorders.skipped.total("arm") == {"gap": 1}

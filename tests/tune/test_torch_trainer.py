@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,9 +118,14 @@ def in_a_worker(function: Callable[[], None]) -> None:
 
 def answer(channel: WorkerChannel, seq: int) -> Directive:
     """Answer the channel's next report before it is made."""
+    return reply(channel.mailbox, seq)
+
+
+def reply(mailbox: str, seq: int) -> Directive:
+    """Send what the scheduler would to a mailbox."""
     directive = Directive(seq, Decision(0.5, 0.9, Reason.BEST_GAIN, "because.", (0.5,), (1.0,)))
     running = SimpleNamespace(temporary_state=SimpleNamespace(ray_actor="an actor"))
-    assert delivery.send(running, directive, mailbox=channel.mailbox)
+    assert delivery.send(running, directive, mailbox=mailbox)
     return directive
 
 
@@ -150,20 +154,45 @@ def test_a_scheduler_that_never_answers_costs_little_and_is_complained_of_once(
     ray_address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gap_tune.tune.workers._PATIENCE_S", 0.4)
-    waited = []
+    asked: list[float] = []
+    wait = delivery.wait
 
     def life() -> None:
         channel = WorkerChannel(asks=True)
+        monkeypatch.setattr(delivery, "wait", lambda *a: (asked.append(a[2]), wait(*a))[1])
         for _ in range(4):
-            start = time.monotonic()
             assert channel.exchange({"loss": 1.0}, None, 1) is None
-            waited.append(time.monotonic() - start)
         answer(channel, 1)
         assert channel.exchange({"loss": 1.0}, None, 1) is not None
 
     with caplog.at_level(logging.WARNING, "gap_tune"):
         in_a_worker(life)
-    assert waited[0] > 0.4 > waited[2]
+    waited = [seconds for seconds in asked if seconds]
+    assert waited == [0.4, 0.2, 0.1, 0.1, 0.1]
     (message,) = [r.getMessage() for r in caplog.records if r.name.startswith("gap_tune")]
     assert "no answer from the scheduler within 0.4 s" in message
     assert "TuneReportCallback()" in message
+
+
+def test_bug_a_driver_that_answers_late_must_not_lose_every_later_decision(
+    ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gap_tune.tune.workers._PATIENCE_S", 0.1)
+    asked: list[float] = []
+    wait = delivery.wait
+
+    def life() -> None:
+        channel = WorkerChannel(asks=True)
+        monkeypatch.setattr(delivery, "wait", lambda *a: (asked.append(a[2]), wait(*a))[1])
+        for _ in range(3):
+            late = channel.mailbox
+            assert channel.exchange({"loss": 1.0}, None, 1) is None
+            reply(late, 1)
+        directive = answer(channel, 1)
+        assert channel.exchange({"loss": 1.0}, None, 1) == directive
+        directive = answer(channel, 2)
+        assert channel.exchange({"loss": 1.0}, None, 2) == directive
+
+    in_a_worker(life)
+    # Twice as long after each answer that came late, and from then on.
+    assert [seconds for seconds in asked if seconds] == [0.1, 0.2, 0.4, 0.8, 0.8]
