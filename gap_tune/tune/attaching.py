@@ -19,8 +19,6 @@ from gap_tune.tune.observed import Controlled, Deciding, Observed
 from gap_tune.tune.session import TrialSession
 from gap_tune.tune.tuning import SelfTuned, Tuning, tunes_itself
 
-_MODES = (None, keys.MODE_SCHEDULER, keys.MODE_TRIAL, keys.MODE_FIXED)
-
 
 def attach(
     optimizer: torch.optim.Optimizer,
@@ -110,9 +108,9 @@ def make_tuning(
     """
     optimizer = unwrapped(optimizer)
     mode = own.get("mode")
-    if mode not in _MODES:
+    if mode is not None and mode not in keys.MODES:
         raise InvalidValueError(
-            f'config["gap"]["mode"] must be one of {_MODES[1:]}, but got {mode!r}.'
+            f'config["gap"]["mode"] must be one of {keys.MODES}, but got {mode!r}.'
         )
     itself = tunes_itself(optimizer)
     if mode is None and (itself or rule is not None):

@@ -117,8 +117,7 @@ class GapCallback(TrainerCallback):
             if state.global_step == 0:
                 _set_as_searched(optimizer, config, args)
         self._used_config = config
-        # accelerate wraps it; the wrapper has no step hooks.
-        self.trial = attach(getattr(optimizer, "optimizer", optimizer), config, **self._options)
+        self.trial = attach(optimizer, config, **self._options)
         if self._resumed is not None:
             self.trial.load(self._resumed)
         elif hooks.searches and state.global_step > 0:

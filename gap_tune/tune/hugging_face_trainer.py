@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gap_tune.tune.moments import is_storage_fault, warn_of_lost_checkpoint
+from gap_tune.tune.storage import go_on_without, is_storage_fault
 
 _ROUND = "_report_to_hp_search"
 _SAVE = "_save_checkpoint"
@@ -68,7 +68,7 @@ class Hooks:
         except Exception as error:
             if not is_storage_fault(error):
                 raise
-            warn_of_lost_checkpoint(error)
+            go_on_without(error)
             return None
         return folder
 
@@ -97,7 +97,7 @@ class Hooks:
         except Exception as error:
             if not is_storage_fault(error):
                 raise
-            warn_of_lost_checkpoint(error)
+            go_on_without(error)
             self._failed = True
             # A part of a checkpoint, which no resume must find.
             of_trainer = self.trainer.args.output_dir, self.trainer.state.global_step

@@ -11,13 +11,9 @@ from gap_tune.errors import UnsupportedError
 from gap_tune.tune.attaching import attach
 from gap_tune.tune.channels import checkpoint_folder
 from gap_tune.tune.logged import Logged, plain
-from gap_tune.tune.moments import (
-    is_storage_fault,
-    lacks_study_metric,
-    temporary_folder,
-    warn_of_lost_checkpoint,
-)
+from gap_tune.tune.moments import lacks_study_metric, temporary_folder
 from gap_tune.tune.session import TrialSession
+from gap_tune.tune.storage import go_on_without, is_storage_fault
 
 try:
     from lightning.pytorch import Callback
@@ -202,7 +198,7 @@ def _save(trainer: Any, folder: Path | None) -> Path | None:
     except Exception as error:
         if not is_storage_fault(error):
             raise
-        warn_of_lost_checkpoint(error)
+        go_on_without(error)
         # The others wait for this one at the end of save_checkpoint.
         trainer.strategy.barrier("Trainer.save_checkpoint")
         saved = False

@@ -236,7 +236,7 @@ class TrialSession:
         # Earlier checkpoints, and those who read them, know one loop.
         self._epochs.load_state_dict(state.get("epochs") or [[0, state["epoch"]]])
         if whole and "optimizer" in state:
-            self._tuning.optimizer.load_state_dict(state["optimizer"])
+            self._tuning.load_optimizer(state["optimizer"])
         self._tuning.load_state_dict(state["tuning"])
         if whole:
             checkpointing.load_objects(self._objects, state.get("objects", {}))

@@ -15,7 +15,7 @@ from ray import tune
 from gap_tune.control import apply_momentum
 from gap_tune.errors import StateError, UnsupportedError
 from gap_tune.tune import delivery, keys, overriding
-from gap_tune.tune.attaching import make_tuning
+from gap_tune.tune.attaching import check_start, make_tuning
 from gap_tune.tune.channels import Saved
 from gap_tune.tune.session import TrialSession
 from gap_tune.tune.storage import go_on_without, is_storage_fault
@@ -92,7 +92,9 @@ class GapTrainable(tune.Trainable):
         """
         own = keys.section(self.config)
         channel = _StepChannel(self.trial_id)
-        trial = TrialSession(make_tuning(optimizer, own, **options), channel, own)
+        tuning = make_tuning(optimizer, own, **options)
+        check_start(tuning.optimizer, self.config)
+        trial = TrialSession(tuning, channel, own)
         trial.keep(**saved or {})
         self._given = (optimizer, dict(saved or {}), options)
         self._given_momentum = trial.momentum

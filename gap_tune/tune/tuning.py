@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from gap_tune.errors import StateError
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.rules import Decision, Reason
@@ -79,6 +80,20 @@ class Tuning(ABC):
         saved = state["decision"]
         if saved is not None:
             self.decision = Decision(**{**saved, "reason": Reason(saved["reason"])})
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Load the optimizer's own state.
+
+        Raises:
+            StateError: When it has another number of parameter groups, which torch cannot load.
+        """
+        saved, present = len(state["param_groups"]), len(self.optimizer.param_groups)
+        if saved != present:
+            raise StateError(
+                f"the optimizer must have as many parameter groups as in the checkpoint, {saved}, "
+                f"but got {present}: add or leave out what differs before it is restored."
+            )
+        self.optimizer.load_state_dict(state)
 
 
 class SelfTuned(Tuning):

@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 import gap_tune
+from gap_tune.errors import StateError
 from gap_tune.tune import keys
 from tests.tune.alone import order, session, weight
 
@@ -120,6 +121,42 @@ def test_bug_a_group_added_later_is_in_checkpoints_and_tuned(tmp_path: Path) -> 
     continued.load(tmp_path)
     assert [group["momentum"] for group in again.param_groups] == [0.5, 0.5]
     assert [group["reference_momentum"] for group in again.param_groups] == [0.9, 0.9]
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_bug_a_checkpoint_of_another_number_of_groups_says_which(
+    groups: int, tmp_path: Path
+) -> None:
+    optimizer = torch.optim.SGD([{"params": [weight()]} for _ in range(2)], lr=0.1, momentum=0.9)
+    session(optimizer).save(tmp_path, whole=True)
+    other = torch.optim.SGD([{"params": [weight()]} for _ in range(groups)], lr=0.1, momentum=0.9)
+    with pytest.raises(StateError, match=f"as in the checkpoint, 2, but got {groups}"):
+        session(other).load(tmp_path)
+
+
+def test_bug_what_accelerate_has_prepared_is_tuned() -> None:
+    from accelerate import Accelerator
+
+    parameter = weight()
+    optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=0.9)
+    trial = attached(Accelerator(cpu=True).prepare(optimizer))
+    parameter.grad = torch.ones(20)
+    trial.receive(order(1, 0.5))
+    optimizer.step()
+    assert trial.result({})[keys.STEPS] == 1
+    assert optimizer.param_groups[0]["momentum"] == 0.5
+
+
+@pytest.mark.parametrize("mode", ["scheduler", "trial"])
+def test_bug_a_step_without_gradients_is_nothing_to_decide_at(mode: str) -> None:
+    parameter = weight()
+    optimizer = torch.optim.AdamW([parameter], lr=0.01)
+    trial = attached(optimizer, mode)
+    for t in range(12):
+        parameter.grad = torch.ones(20) if t % 2 else None
+        optimizer.step()
+    assert trial.result({})[keys.STEPS] == 6
+    assert optimizer.state[parameter]["step"] == 6
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])

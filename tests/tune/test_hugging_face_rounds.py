@@ -191,7 +191,6 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("strategy", ["no", "epoch"])
-@pytest.mark.filterwarnings("ignore:The trial goes on without this checkpoint")
 def test_bug_a_full_output_folder_ended_the_trial(life: Any, small: Path, strategy: str) -> None:
     reports = run(life, output_dir=small / "trainer", save_strategy=strategy)
     assert [r["step"] for r in reports] == ENDS
@@ -199,7 +198,6 @@ def test_bug_a_full_output_folder_ended_the_trial(life: Any, small: Path, strate
     assert not list(small.glob("trainer/checkpoint-*"))
 
 
-@pytest.mark.filterwarnings("ignore:The trial goes on without this checkpoint")
 def test_bug_an_output_folder_that_is_gone_ended_the_trial(life: Any) -> None:
     class Replaces(TrainerCallback):
         def on_train_begin(self, args: Any, *rest: Any, **kept: Any) -> None:

@@ -240,7 +240,6 @@ def full(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.filterwarnings("ignore:The trial goes on without this checkpoint")
 def test_bug_a_full_temporary_folder_ended_the_trial(
     life: Any, full: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +249,6 @@ def test_bug_a_full_temporary_folder_ended_the_trial(
     assert not any(r.get("should_checkpoint") for r in reports)
 
 
-@pytest.mark.filterwarnings("ignore:The trial goes on without this checkpoint")
 def test_bug_no_temporary_folder_ended_the_trial(
     life: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
