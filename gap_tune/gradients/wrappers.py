@@ -63,7 +63,9 @@ def _hooked(thing: Any, seen: dict[int, Any]) -> list[torch.optim.Optimizer]:
     if initialised and getattr(type(thing).step, "hooked", False):
         return _holder_of_groups(thing, seen) or [thing]
     for name in _NAMES:
-        found = _hooked_within(_attribute(thing, name), seen)
+        # By these names, a wrapper need not look like an optimizer to hold one.
+        value = _attribute(thing, name)
+        found = _hooked(value, seen) if _own(value) else []
         if found:
             return found
     others = [each for value in _own(thing).values() for each in _hooked_within(value, seen)]

@@ -249,6 +249,8 @@ def test_bug_a_schedule_died_or_changed_after_a_resume(name: str, stop: int) -> 
         return rates
 
     whole, before, after = start(), start(), start()
+    if any(map(callable, whole[1].state_dict().values())):
+        pytest.skip("this torch keeps a function in the schedule's state, which is refused by name")
     expected = go(*whole, 12)
     go(*before, stop)
     state = round_trip({"optimizer": before[0].state_dict(), "schedule": before[1].state_dict()})

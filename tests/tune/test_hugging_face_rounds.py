@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import HPSearchBackend
 
 from gap_tune.tune.hugging_face import GapCallback
@@ -161,6 +161,12 @@ def test_logged_losses_alone_have_checkpoints_and_no_summary(life: Any) -> None:
     assert not any("train_runtime" in r for r in reports)
 
 
+def of_trainer(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what a trainer of these options passes to its optimizer."""
+    arguments = TrainingArguments("unused", use_cpu=True, **options)
+    return dict(Trainer.get_optimizer_cls_and_kwargs(arguments)[1])
+
+
 @pytest.mark.parametrize(
     ("optimizer", "momentum"), [("adamw_torch", 0.9), ("adamw_torch_fused", 0.9), ("sgd", 0.5)]
 )
@@ -172,6 +178,8 @@ def test_the_trainers_own_optimizers_are_tuned(life: Any, optimizer: str, moment
     }
     if optimizer != "sgd":
         del options["optim_args"]
+    elif "momentum" not in of_trainer(options):
+        pytest.skip("this transformers builds its SGD without momentum")
     reports = run(life, **options)
     place = Cycle.momenta.index(momentum)
     expected = [Cycle.momenta[(place + i) % 4] for i in range(EPOCHS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -272,7 +273,13 @@ class ResetsAndAttaches(Resets):
 
 def reset(actor: Any, name: str, config: dict[str, Any]) -> bool:
     info = SimpleNamespace(trial_id=name, trial_name=name, trial_resources=None)
-    return bool(actor.reset({**config, TRIAL_INFO: info}))
+    options = {}
+    if "logger_creator" in inspect.signature(tune.Trainable.reset).parameters:
+        # Ray 2.50 closes the actor's logger, and gives it another.
+        from ray.tune.logger import NoopLogger
+
+        options["logger_creator"] = lambda config: NoopLogger(config, actor.logdir)
+    return bool(actor.reset({**config, TRIAL_INFO: info}, **options))
 
 
 @pytest.mark.parametrize(
