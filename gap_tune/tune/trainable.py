@@ -93,7 +93,9 @@ class GapTrainable(tune.Trainable):
         own = keys.section(self.config)
         channel = _StepChannel(self.trial_id)
         tuning = make_tuning(optimizer, own, **options)
-        check_start(tuning.optimizer, self.config)
+        if not self._depth:
+            # What a checkpoint brings may differ from the configuration.
+            check_start(tuning.optimizer, self.config)
         trial = TrialSession(tuning, channel, own)
         trial.keep(**saved or {})
         self._given = (optimizer, dict(saved or {}), options)
