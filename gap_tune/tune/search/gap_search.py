@@ -36,8 +36,9 @@ class GapSearch(Searcher):
 
     A ``GapScheduler`` changes it while the trial runs. Each configuration gets a section
     ``config["gap"]``: the trial's mode, its reference momentum, and as ``seed_reason`` why it
-    starts as it does. Other entries of such a section are kept, and the mode "trial", for
-    optimizers that tune themselves. Ray's names of trials do not show it.
+    starts as it does. Other entries of such a section are kept, such as the rule that decides the
+    trial, and the mode "trial", for optimizers that tune themselves. Ray's names of trials do not
+    show it.
 
     Keys may be paths of nested configurations. A momentum "train_loop_config/momentum" is put
     where a ``TorchTrainer`` hands it to its workers, with the section beside it as well.
@@ -121,6 +122,7 @@ class GapSearch(Searcher):
         self._places = Places(self._owned)
         self._fixed_lr: Any = None
         self._mode_of_all: str | None = None
+        self._rule_of_all: Any = None
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -140,7 +142,10 @@ class GapSearch(Searcher):
         fixed = nested.get(config, self._owned.lr or "")
         self._fixed_lr = fixed if is_learning_rate(fixed) else None
         self._places = Places(self._owned, config)
-        self._mode_of_all = self._places.section(config).get("mode")
+        of_all = self._places.section(config)
+        self._mode_of_all, rule = of_all.get("mode"), of_all.get(keys.RULE)
+        # What is searched comes with the suggestions.
+        self._rule_of_all = rule if isinstance(rule, (str, Mapping)) else None
         domains = parse_spec_vars(config)[1]
         given = getattr(base, "_space", None)
         self._nothing_to_search = not domains and isinstance(base, OptunaSearch) and not given
@@ -167,6 +172,7 @@ class GapSearch(Searcher):
         if mode == keys.MODE_FIXED:
             own["seed_reason"] = "planned baseline"
             return self._places.fill(inner, self._missing(inner), own)
+        own |= self._rule_of(section.get(keys.RULE))
         point = point_of(self._places.without_sections(inner), self._axes)
         seed = self._seeder.seed(point)
         values: dict[str, Any] = {self._owned.momentum: seed.momentum}
@@ -188,6 +194,14 @@ class GapSearch(Searcher):
             if mode is not None:
                 self._complain(f"a trial's mode must be one of {keys.MODES}, but got {mode!r}.")
         return keys.MODE_SCHEDULER
+
+    def _rule_of(self, said: Any) -> dict[str, Any]:
+        """Return the section's rule, which every section of a nested configuration needs."""
+        of_all = self._rule_of_all
+        if isinstance(said, Mapping) and isinstance(of_all, Mapping):
+            said = {**of_all, **said}
+        rule = of_all if said is None else said
+        return {} if rule is None else {keys.RULE: rule}
 
     def _missing(self, inner: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a baseline that plans one of momentum and beta2 lacks of the other."""
@@ -267,6 +281,7 @@ class GapSearch(Searcher):
             "axes": dict(self._axes),
             "fixed_lr": self._fixed_lr,
             "mode_of_all": self._mode_of_all,
+            "rule_of_all": self._rule_of_all,
             "places": self._places.state(),
             "metric": self._metric,
             "mode": self._mode,
@@ -286,7 +301,8 @@ class GapSearch(Searcher):
         self._seeder.reports.load_state(state["reports"])
         for name in ("prepared", "nothing_to_search", "axes", "fixed_lr", "mode_of_all"):
             setattr(self, f"_{name}", state[name])
-        # Studies that were saved before keys could be nested have none.
+        # Studies that were saved before trials had rules of their own, or nested keys, have none.
+        self._rule_of_all = state.get("rule_of_all")
         self._places.load_state(state.get("places", {}))
         self._metric, self._mode = state["metric"], state["mode"]
 
