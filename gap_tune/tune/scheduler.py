@@ -143,10 +143,10 @@ class GapScheduler(SchedulerWrapper):
         return f"GapScheduler with {self._decider.rule!r} around: {super().debug_string()}"
 
     def decide(self, result: dict[str, Any]) -> Decision:
-        """Return the decision that a trial's flattened result by itself leads to.
+        """Return the decision that a result by itself leads to, by the scheduler's own rule.
 
         Args:
-            result: The result, with the ``gap/`` keys that a trial's session reports.
+            result: The flattened result, with the ``gap/`` keys that a trial's session reports.
 
         Raises:
             InvalidValueError: When the reported momentum is no momentum.

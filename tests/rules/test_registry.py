@@ -205,3 +205,10 @@ def test_a_class_that_is_defined_anew_is_made_anew(monkeypatch: pytest.MonkeyPat
 def test_every_name_of_the_package_is_known_without_importing_anything_else() -> None:
     assert rule_names() == ["alignment", "cross-batch", "fixed", "paper", "schedule"]
     assert all(map(is_rule_name, rule_names()))
+
+
+def test_a_rule_of_the_package_registers_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_TABLE", dict(registry._table()))
+    registry.register("wait")(registry.register("wait-nine", wait=9)(Calm))
+    assert vars(get_rule({"name": "wait-nine", "low": 0.1})) == vars(Calm(9, low=0.1))
+    assert describe_rule(Calm(3)) == {"name": "wait", "wait": 3}
