@@ -247,4 +247,4 @@ def _plain(value: Any) -> Any:
     # Searchers hand out NumPy's numbers.
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{type(value).__name__} is none")
+    raise TypeError(f"{type(value).__name__} is not JSON")

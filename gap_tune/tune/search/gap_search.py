@@ -16,7 +16,7 @@ from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.search.closeness import Axis, point_of
 from gap_tune.tune.search.owned import axes_of, is_learning_rate, own_space, owned_keys
-from gap_tune.tune.search.places import Places
+from gap_tune.tune.search.places import Places, rule_entry
 from gap_tune.tune.search.saved import innermost, restore_chain, save_chain
 from gap_tune.tune.search.seeds import REFERENCE_BETA2, Given, Seed, Seeder, read_given
 
@@ -172,7 +172,7 @@ class GapSearch(Searcher):
         if mode == keys.MODE_FIXED:
             own["seed_reason"] = "planned baseline"
             return self._places.fill(inner, self._missing(inner), own)
-        own |= self._rule_of(section.get(keys.RULE))
+        own |= rule_entry(section.get(keys.RULE), self._rule_of_all)
         point = point_of(self._places.without_sections(inner), self._axes)
         seed = self._seeder.seed(point)
         values: dict[str, Any] = {self._owned.momentum: seed.momentum}
@@ -194,14 +194,6 @@ class GapSearch(Searcher):
             if mode is not None:
                 self._complain(f"a trial's mode must be one of {keys.MODES}, but got {mode!r}.")
         return keys.MODE_SCHEDULER
-
-    def _rule_of(self, said: Any) -> dict[str, Any]:
-        """Return the section's rule, which every section of a nested configuration needs."""
-        of_all = self._rule_of_all
-        if isinstance(said, Mapping) and isinstance(of_all, Mapping):
-            said = {**of_all, **said}
-        rule = of_all if said is None else said
-        return {} if rule is None else {keys.RULE: rule}
 
     def _missing(self, inner: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a baseline that plans one of momentum and beta2 lacks of the other."""
