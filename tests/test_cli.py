@@ -21,6 +21,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     [
         (["compare", "imagenet"], "but got 'imagenet'"),
         (["compare", "digits-resnet", "--arms", "gap,adam"], "but got 'adam'"),
+        (["compare", "quadratic", "--arms", "gap-pauper"], "with a rule of ['alignment', "),
+        (["compare", "quadratic", "--arms", "nowhere:Rule"], "No module named 'nowhere'"),
         (["compare", "digits-resnet", "--arms", "fixed:1.5"], "in [0, 1), but got 1.5"),
         (["compare", "digits-resnet", "--arms", "fixed:-0.1"], "in [0, 1), but got -0.1"),
         (["compare", "digits-resnet", "--lr", "0"], "lr must be a number in (0, inf)"),

@@ -47,7 +47,8 @@ def compare(
     arms: Annotated[
         str | None,
         typer.Option(
-            help="Methods, by commas: gap, gap-trial, gap-validation, fixed:<momentum>, "
+            help="Methods, by commas: gap, gap-trial, gap-validation, gap-paper, gap-<rule>, "
+            "gap-trial-<rule>, my_module:MyRule, fixed:<momentum>, "
             "fixed:grid, optuna, asha, median, pbt, optuna:<trials>, switch, switch-parameter, "
             "yellowfin, trainable-diagonal, ... "
             f"[default: {_ARMS}]"

@@ -1,19 +1,15 @@
-"""The panel's arms: those of a study, and the paper's rule for comparison."""
+"""The panel's arms: those of a study that are one plain run."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.rules import AlignmentRule, MomentumRule
 from gap_tune.study.arms import parse_arm
 from gap_tune.study.plan import PlannedTrials
 from gap_tune.tune import GapSearch
 
 METRIC = "validation_loss"
-# The rule of Algorithm 1, w = 1, deciding at every step.
-PAPER = "gap-paper"
-_TRIAL = "gap-trial"
 _FIXED = "fixed:"
 
 
@@ -31,10 +27,7 @@ def arm_name(text: str) -> str:
     >>> arm_name(" fixed:0.90")
     'fixed:0.9'
     """
-    name = text.strip()
-    if name == PAPER:
-        return name
-    arm = parse_arm(name)
+    arm = parse_arm(text)
     if arm.search is not None or arm.validation_every is not None:
         raise InvalidValueError(
             "an arm of a panel must be one run without a search and without held-out gradients, "
@@ -49,7 +42,7 @@ def family_of(name: str, family: str) -> str:
     >>> family_of("switch", "adamw")
     'switch-adamw'
     """
-    return parse_arm(_plain(name)).family_in(family)
+    return parse_arm(name).family_in(family)
 
 
 def configuration(name: str, family: str) -> dict[str, Any]:
@@ -61,18 +54,8 @@ def configuration(name: str, family: str) -> dict[str, Any]:
         name: The arm.
         family: Optimizer family of the setting.
     """
-    arm = parse_arm(_plain(name))
+    arm = parse_arm(name)
     search = GapSearch(PlannedTrials([arm.configuration(family)]))
     search.set_search_properties(METRIC, "min", {})
     completed: dict[str, Any] = search.suggest("run")
-    return {**completed, "arm": name}
-
-
-def rule_of(name: str) -> MomentumRule | None:
-    """Return the rule of an arm that decides in the run; None for the default."""
-    return AlignmentRule.paper() if name == PAPER else None
-
-
-def _plain(name: str) -> str:
-    """Return the study's arm that an arm of the panel is, but for the rule."""
-    return _TRIAL if name == PAPER else name
+    return completed

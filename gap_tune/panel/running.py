@@ -17,6 +17,7 @@ from gap_tune.errors import NonFiniteMetricError
 from gap_tune.gradients import GradientMonitor
 from gap_tune.panel import arms
 from gap_tune.panel.settings import Setting
+from gap_tune.rules import get_rule
 from gap_tune.tune import GapScheduler, TrialSession, attach, keys
 from gap_tune.tune.delivery import Directive
 from gap_tune.workloads.loop import fit
@@ -152,12 +153,14 @@ def start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> PanelT
         optimizer: The run's optimizer.
         config: As of ``Job.configuration``.
     """
-    mode = keys.section(config).get("mode")
+    own = keys.section(config)
+    mode, rule = own.get("mode"), own.get(keys.RULE)
     if mode == keys.MODE_FIXED:
         return PanelTrial(optimizer, config["batch_size"])
-    rule = arms.rule_of(config["arm"])
-    session = attach(optimizer, config) if rule is None else attach(optimizer, config, rule=rule)
-    scheduler = GapScheduler() if mode == keys.MODE_SCHEDULER else None
+    session = attach(optimizer, config)
+    scheduler = None
+    if mode == keys.MODE_SCHEDULER:
+        scheduler = GapScheduler(rule=None if rule is None else get_rule(rule))
     return PanelTrial(optimizer, config["batch_size"], session, scheduler)
 
 

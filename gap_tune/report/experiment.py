@@ -42,7 +42,8 @@ def read_experiment(
     """Return the records of a Ray Tune experiment that no gap_tune study made.
 
     Trials are grouped by who chooses their momentum: "gap" (GapScheduler), "gap-trial" (the trial
-    itself), "fixed:0.9" (nobody), or "other" where the configuration has no momentum. Groups are
+    itself), "fixed:0.9" (nobody), or "other" where the configuration has no momentum; where some
+    of them have rules of their own, the rule is named too: "gap (paper)". Groups are
     paired by seed only where every trial has ``config["seed"]``, each group has a seed once, and
     the trials of a seed differ in momentum alone. Otherwise ``study["paired"]`` is False and
     trials are numbered in the order in which they began.
@@ -77,9 +78,10 @@ def read_experiment(
             f"{folder} must be an experiment folder whose trials report {keys.PREFIX} results "
             f"(gap_tune.attach), but {'none of them does' if loaded else 'it has no trial'}."
         )
-    paired = _paired(configs)
+    arms = _arms(configs)
+    paired = _paired(configs, arms)
     for number, ((trial, rows), config) in enumerate(zip(loaded, configs, strict=True), 1):
-        names = {"arm": arm_of(config), "seed": _seed(config) if paired else number}
+        names = {"arm": arms[number - 1], "seed": _seed(config) if paired else number}
         for row in (trial, *rows):
             row.update(names)
     rows = [row for _, rows in loaded for row in rows]
@@ -131,11 +133,36 @@ def _read(path: Path, states: Mapping[str, str], ids: Mapping[str, str]) -> Tria
     return trial | {"trial_id": ids[path.name], "status": status}, rows
 
 
-def _paired(configs: list[dict[str, Any]]) -> bool:
+def _arms(configs: list[dict[str, Any]]) -> list[str]:
+    """Return the groups of trials, those of different rules apart."""
+    groups = [arm_of(config) for config in configs]
+    rules = [_rule(config) for config in configs]
+    known = set(zip(groups, rules, strict=True))
+    several = {group for group, count in Counter(g for g, _ in known).items() if count > 1}
+    return [
+        f"{group} ({rule})" if rule and group in several else group
+        for group, rule in zip(groups, rules, strict=True)
+    ]
+
+
+def _rule(config: Mapping[str, Any]) -> str:
+    """Return the rule of a trial's own, in words; empty where it has none or nobody decides."""
+    own = keys.section(config)
+    rule = own.get(keys.RULE)
+    if rule is None or own.get("mode") not in (keys.MODE_SCHEDULER, keys.MODE_TRIAL):
+        return ""
+    if not isinstance(rule, Mapping):
+        return str(rule)
+    options = (f"{k}={v}" for k, v in sorted(rule.items()) if k != "name")
+    return ", ".join([str(rule.get("name")), *options])
+
+
+def _paired(configs: list[dict[str, Any]], arms: list[str]) -> bool:
     """Tell whether trials of equal seed differ in momentum alone, each arm once per seed."""
     if not all(isinstance(_seed(config), int) for config in configs):
         return False
-    if max(Counter((arm_of(config), _seed(config)) for config in configs).values()) > 1:
+    seeds = [_seed(config) for config in configs]
+    if max(Counter(zip(arms, seeds, strict=True)).values()) > 1:
         return False
     others = {(_seed(config), _others(config)) for config in configs}
     return len(others) == len({seed for seed, _ in others})

@@ -3,6 +3,13 @@
 from gap_tune.rules.alignment import AlignmentRule
 from gap_tune.rules.base import Decision, MomentumRule, Reason
 from gap_tune.rules.fixed import FixedMomentum
+from gap_tune.rules.registry import (
+    RuleSpec,
+    describe_rule,
+    get_rule,
+    is_rule_name,
+    rule_names,
+)
 from gap_tune.rules.schedule import MomentumSchedule
 from gap_tune.rules.yellowfin import MomentumAndRate, YellowFinMeasurements, single_step
 
@@ -14,6 +21,11 @@ __all__ = [
     "MomentumRule",
     "MomentumSchedule",
     "Reason",
+    "RuleSpec",
     "YellowFinMeasurements",
+    "describe_rule",
+    "get_rule",
+    "is_rule_name",
+    "rule_names",
     "single_step",
 ]

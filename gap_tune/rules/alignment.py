@@ -8,8 +8,12 @@ from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.rules import guards
 from gap_tune.rules.base import Decision, MomentumRule, Reason
+from gap_tune.rules.registry import register
 
 
+@register("alignment")
+@register("paper", lag_zero_weight=1.0)
+@register("cross-batch", lag_zero_weight=None)
 class AlignmentRule(MomentumRule):
     """Chooses the candidate with the largest gain ``J(beta) = sqrt(1-beta^2) A_w(beta)`` (Cor. 5).
 

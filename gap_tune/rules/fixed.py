@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.rules.base import Decision, MomentumRule, Reason
+from gap_tune.rules.registry import register
 
 
+@register("fixed")
 class FixedMomentum(MomentumRule):
     """A rule that never changes momentum.
 

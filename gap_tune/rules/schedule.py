@@ -11,10 +11,12 @@ from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.rules.base import Decision, MomentumRule, Reason
 from gap_tune.rules.recorded import RecordedDecision, read_decisions
+from gap_tune.rules.registry import register
 
 _MOST_NAMED = 5
 
 
+@register("schedule")
 class MomentumSchedule(MomentumRule):
     """Sets momentum by the step alone, piecewise constant.
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
-from gap_tune.rules import AlignmentRule
+from gap_tune.rules import (
+    AlignmentRule,
+    RuleSpec,
+    describe_rule,
+    get_rule,
+    is_rule_name,
+    rule_names,
+)
 from gap_tune.tune import keys
 from gap_tune.workloads.families import FAMILIES, get_family
 
@@ -29,9 +36,10 @@ _OWN_TRIALS = {OPTUNA: 8, ASHA: 8, MEDIAN: 8, PBT: 4}
 
 # Steps from one held-out gradient to the next: a quarter more gradients.
 VALIDATION_EVERY = 4
-# Held-out gradients alone judge the candidates (Section 4 of the paper). Trials that observe none
-# are decided as by AlignmentRule(), so that one rule serves all arms of a run.
-RULE = AlignmentRule(validation_weight=1.0)
+# Held-out gradients alone judge the candidates (Section 4 of the paper).
+_VALIDATION = describe_rule(AlignmentRule(validation_weight=1.0))
+# Prefixes of a rule's name in that of an arm, and who decides by it.
+_BY_RULE = {"gap-trial-": keys.MODE_TRIAL, "gap-": None}
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,15 @@ class Arm:
         family: The optimizer family to train with; None takes the study's, "sgd" or "adamw".
         mode: Who chooses the momentum (``gap_tune.attach``); None leaves it to ``GapSearch``.
         validation_every: Steps from one held-out gradient to the next; None takes none.
+        rule: What decides the trials whose momentum is tuned (``gap_tune.rules.get_rule``). None
+            takes the default, of an arm with held-out gradients the rule that they alone judge by.
         search: How the arm searches: "grid", "optuna", "asha", "median", "pbt" or None.
         momenta: The momenta of a grid.
         trials: Trials that the arm takes per seed when left to itself.
+
+    Raises:
+        InvalidValueError: When ``rule`` is unknown, or has other options.
+        UnsupportedError: When ``rule`` cannot be imported or is none.
 
     >>> Arm("fixed:0.9", 0.9).is_fixed
     True
@@ -57,9 +71,18 @@ class Arm:
     family: str | None = None
     mode: str | None = None
     validation_every: int | None = None
+    # Mappings have no hash.
+    rule: RuleSpec | None = field(default=None, hash=False, kw_only=True)
     search: str | None = None
     momenta: tuple[float, ...] = ()
     trials: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rule is None and self.validation_every is not None:
+            object.__setattr__(self, "rule", _VALIDATION)
+        if self.rule is not None:
+            # Its errors are told here, rather than by every trial.
+            get_rule(self.rule)
 
     @property
     def is_fixed(self) -> bool:
@@ -101,9 +124,10 @@ class Arm:
             own["family"] = trained
         searched = self.search is not None
         mode = keys.MODE_FIXED if searched or not get_family(trained).has_momentum else self.mode
-        if mode is not None:
-            own[keys.SECTION] = {"mode": mode}
-        return own
+        section: dict[str, Any] = {} if mode is None else {"mode": mode}
+        if self.rule is not None and self.is_tuned(family):
+            section[keys.RULE] = self.rule if isinstance(self.rule, str) else dict(self.rule)
+        return {**own, keys.SECTION: section} if section else own
 
 
 GAP = Arm("gap")
@@ -113,6 +137,8 @@ _PLAIN = {
         GAP,
         Arm("gap-trial", mode=keys.MODE_TRIAL),
         Arm("gap-validation", validation_every=VALIDATION_EVERY),
+        # Algorithm 1 decides at every step.
+        Arm("gap-paper", mode=keys.MODE_TRIAL, rule="paper"),
     )
 }
 
@@ -146,7 +172,11 @@ def parse_arm(text: str) -> Arm:
 
     - "gap": the scheduler chooses momentum at every report; "gap-trial": the trial itself, at
       every step; "gap-validation": as "gap", judged by held-out gradients. A study with it holds
-      the same samples out in every arm, where the workload has no such split of its own.
+      the same samples out in every arm, where the workload has no such split of its own;
+      "gap-paper": Algorithm 1 of the papers, as "gap-trial" with the rule "paper".
+    - "gap-<rule>": as "gap", by the rule of that name (``gap_tune.rules.rule_names``, or an entry
+      point of the group "gap_tune.rules"), such as "gap-cross-batch"; "my_module:MyRule": the same
+      by your own rule. "gap-trial-<rule>": as "gap-trial", by such a rule.
     - "fixed:<momentum>"; "fixed:grid" or "fixed:<momentum>|<momentum>|...", all of them, of which
       the best by validation counts on each seed.
     - "optuna", "asha", "median", "pbt": search learning rate and momentum, with 8, 8, 8 and 4
@@ -156,6 +186,7 @@ def parse_arm(text: str) -> Arm:
 
     Raises:
         InvalidValueError: When the name is unknown or a number is out of range.
+        UnsupportedError: When an import path leads to no rule.
 
     >>> parse_arm("fixed:0.90").name, parse_arm("optuna").trials
     ('fixed:0.9', 8)
@@ -171,10 +202,23 @@ def parse_arm(text: str) -> Arm:
     families = sorted(set(FAMILIES) - set(BASE_FAMILIES))
     if name in families:
         return Arm(name, family=name)
+    ruled = _parse_ruled(name)
+    if ruled is not None:
+        return ruled
     raise InvalidValueError(
-        f"arm must be one of {list(_PLAIN)}, 'fixed:<momentum>', 'fixed:grid', "
+        f"arm must be one of {list(_PLAIN)}, 'gap-<rule>' or 'gap-trial-<rule>' with a rule of "
+        f"{rule_names()}, 'my_module:MyRule', 'fixed:<momentum>', 'fixed:grid', "
         f"{sorted(_OWN_TRIALS)} or a family of {families}, but got {text!r}."
     )
+
+
+def _parse_ruled(name: str) -> Arm | None:
+    """Return the arm of a rule; None where the name holds none that is known."""
+    for prefix, mode in _BY_RULE.items():
+        rule = name.removeprefix(prefix)
+        if rule != name and is_rule_name(rule):
+            return Arm(name, mode=mode, rule=rule)
+    return Arm(name, rule=name) if ":" in name and is_rule_name(name) else None
 
 
 def _parse_fixed(text: str) -> Arm:

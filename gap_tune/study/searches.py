@@ -13,7 +13,7 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.study.arms import ASHA, GRID, MEDIAN, PBT, RULE, Arm
+from gap_tune.study.arms import ASHA, GRID, MEDIAN, PBT, Arm
 from gap_tune.study.conditions import Conditions
 from gap_tune.study.plan import PlannedTrials
 from gap_tune.study.population import Population
@@ -58,7 +58,7 @@ def planned(conditions: Conditions, arms: tuple[Arm, ...], seeds: int) -> Search
         for configuration in _trials_of(conditions, arm, seed)
     ]
     search = GapSearch(PlannedTrials(plan))
-    return Search(conditions.settings, len(plan), search, GapScheduler(rule=RULE))
+    return Search(conditions.settings, len(plan), search, GapScheduler())
 
 
 def _trials_of(conditions: Conditions, arm: Arm, seed: int) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def searched(
         searcher = GapSearch(searcher)
     if full_trials is not None:
         searcher = WithinSteps(searcher, full_trials, conditions.epochs)
-    scheduler = GapScheduler(_stopping(conditions, arm), rule=RULE)
+    scheduler = GapScheduler(_stopping(conditions, arm))
     return Search(space, None if full_trials is not None else trials, searcher, scheduler)
 
 

@@ -12,7 +12,7 @@ import torch
 from gap_tune.control import has_momentum
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.gradients.wrappers import unwrapped
-from gap_tune.rules import AlignmentRule, FixedMomentum, MomentumRule
+from gap_tune.rules import AlignmentRule, FixedMomentum, MomentumRule, get_rule
 from gap_tune.tune import keys
 from gap_tune.tune.channels import open_channel
 from gap_tune.tune.observed import Controlled, Deciding, Observed
@@ -53,7 +53,8 @@ def attach(
             beta2, the statistics compare them.
         couple_lr: Whether the learning rate follows momentum (``MomentumControl``); None does so
             for SGD. Trials whose momentum is fixed are never coupled.
-        rule: Chooses momentum in mode "trial"; default ``AlignmentRule()``.
+        rule: Chooses momentum in mode "trial", whatever ``config["gap"]["rule"]`` names; default
+            that one, or ``AlignmentRule()`` where none is named.
         update_every: Steps between two decisions of that rule. Each waits for the device once.
         **monitor_options: ``candidates, sample, decay, lags, every`` of ``GradientMonitor``.
 
@@ -61,8 +62,8 @@ def attach(
         The session to iterate epochs, report and restore with.
 
     Raises:
-        InvalidValueError: When the mode is unknown, an option is out of range, nothing is
-            trainable, or options are given that a self-tuning optimizer takes itself.
+        InvalidValueError: When the mode or the named rule is unknown, an option is out of range,
+            nothing is trainable, or options are given that a self-tuning optimizer takes itself.
         UnsupportedError: When the optimizer has no momentum that can be derived and the trial is
             not fixed, or when a self-tuning optimizer would have a second master.
 
@@ -116,7 +117,8 @@ def make_tuning(
     if mode is None and (itself or rule is not None):
         mode = keys.MODE_TRIAL
     if itself and mode == keys.MODE_TRIAL:
-        _refuse_options(optimizer, couple_lr=couple_lr, rule=rule, **monitor_options)
+        named = {f'config["{keys.SECTION}"]["{keys.RULE}"]': own.get(keys.RULE)}
+        _refuse_options(optimizer, couple_lr=couple_lr, rule=rule, **monitor_options, **named)
         return SelfTuned(optimizer)
     if itself and not (mode == keys.MODE_FIXED and _holds_still(optimizer)):
         raise UnsupportedError(
@@ -134,7 +136,9 @@ def make_tuning(
         **monitor_options,
     }
     if mode == keys.MODE_TRIAL:
-        rule = AlignmentRule() if rule is None else rule
+        named_rule = own.get(keys.RULE)
+        if rule is None:
+            rule = AlignmentRule() if named_rule is None else get_rule(named_rule)
         return Deciding(optimizer, rule=rule, update_every=update_every, **options)
     return Controlled(optimizer, **options)
 

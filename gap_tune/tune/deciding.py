@@ -39,8 +39,18 @@ class Decider:
         self._dead_band = check_range("dead_band", dead_band, 0.0, float("inf"), high_open=True)
         self._complain = complain
 
-    def decide(self, result: dict[str, Any], others: Sequence[Any] = ()) -> Decision:
+    def decide(
+        self,
+        result: dict[str, Any],
+        others: Sequence[Any] = (),
+        rule: MomentumRule | None = None,
+    ) -> Decision:
         """Return the decision on a flattened result, with the last results of sibling trials.
+
+        Args:
+            result: The result.
+            others: The siblings.
+            rule: The trial's own rule, where it has one.
 
         Raises:
             InvalidValueError: When the reported momentum is no momentum.
@@ -54,20 +64,11 @@ class Decider:
             return Decision(present, present, Reason.RATE_LIMIT, why)
         own = parse_one(_get(result, keys.STATISTICS))
         statistics, count = self._pool(own, others)
-        decision = self._ask(statistics, present)
+        decision = _ask(self.rule if rule is None else rule, statistics, present)
         if count > 1:
             explanation = f"{decision.explanation} Pooled over {count} trials."
             decision = replace(decision, explanation=explanation)
         return _hold(decision, self._dead_band)
-
-    def _ask(self, statistics: AlignmentStatistics, present: float) -> Decision:
-        decision = self.rule.decide(statistics, present)
-        if not isinstance(decision, Decision):
-            raise UnsupportedError(
-                f"{type(self.rule).__name__}.decide must return a Decision, "
-                f"but got {type(decision).__name__}."
-            )
-        return decision
 
     def _pool(
         self, own: AlignmentStatistics, others: Sequence[Any]
@@ -82,6 +83,16 @@ class Decider:
             except Exception as error:
                 self._complain("a sibling's statistics are left out", other, error)
         return (siblings.with_steps_of(own, merged) if count > 1 else own), count
+
+
+def _ask(rule: MomentumRule, statistics: AlignmentStatistics, present: float) -> Decision:
+    decision = rule.decide(statistics, present)
+    if not isinstance(decision, Decision):
+        raise UnsupportedError(
+            f"{type(rule).__name__}.decide must return a Decision, "
+            f"but got {type(decision).__name__}."
+        )
+    return decision
 
 
 def _get(result: dict[str, Any], key: str) -> Any:

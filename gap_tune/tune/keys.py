@@ -36,6 +36,8 @@ MODE_FIXED = "fixed"
 MODES = (MODE_SCHEDULER, MODE_TRIAL, MODE_FIXED)
 # In a section: the name of the momentum beside it, where that is another than "momentum".
 MOMENTUM_KEY = "momentum_key"
+# In a section: the rule that decides the trial (gap_tune.rules.get_rule), where it is its own.
+RULE = "rule"
 
 
 def section(config: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from gap_tune.errors import InvalidValueError
-from gap_tune.rules import Decision, MomentumRule
+from gap_tune.errors import GapTuneError, InvalidValueError
+from gap_tune.rules import Decision, MomentumRule, get_rule
 from gap_tune.tune import decisions, delivery, keys, latency, siblings, watching
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.deciding import Decider, whole
@@ -42,7 +42,9 @@ class GapScheduler(SchedulerWrapper):
 
     Args:
         scheduler: The scheduler to wrap; default FIFO.
-        rule: Chooses the momentum; default ``AlignmentRule()``.
+        rule: Chooses the momentum; default ``AlignmentRule()``. A trial whose configuration names
+            a rule of its own (``config["gap"]["rule"]``, as of ``gap_tune.rules.get_rule``) is
+            decided by that one, so that arms with different rules may run in one study.
         momentum: The configuration key of the momentum; a path ("train_loop_config/momentum")
             where configurations are nested. What ``GapSearch`` supplies is known without.
         min_steps: Optimizer steps between two changes of one trial's momentum.
@@ -141,10 +143,10 @@ class GapScheduler(SchedulerWrapper):
         return f"GapScheduler with {self._decider.rule!r} around: {super().debug_string()}"
 
     def decide(self, result: dict[str, Any]) -> Decision:
-        """Return the decision that a trial's flattened result by itself leads to.
+        """Return the decision that a result by itself leads to, by the scheduler's own rule.
 
         Args:
-            result: The result, with the ``gap/`` keys that a trial's session reports.
+            result: The flattened result, with the ``gap/`` keys that a trial's session reports.
 
         Raises:
             InvalidValueError: When the reported momentum is no momentum.
@@ -183,11 +185,14 @@ class GapScheduler(SchedulerWrapper):
         try:
             seq = whole(result, keys.SEQ) + 1
             others = self._siblings_of(tune_controller, trial)
-            decision = self._decider.decide(result, others)
+            named = keys.section(trial.config).get(keys.RULE)
+            rule = None if named is None else get_rule(named)
+            decision = self._decider.decide(result, others, rule)
             line = decisions.scheduled(trial, result, decision, seq=seq, dry_run=self._dry_run)
         except Exception as error:
             self._complain("no decision", trial, error)
-            line = decisions.failed(trial, result, repr(error), dry_run=self._dry_run)
+            why = str(error) if isinstance(error, GapTuneError) else repr(error)
+            line = decisions.failed(trial, result, why, dry_run=self._dry_run)
             decision = None
         self._log.write(trial, line)
         return decision

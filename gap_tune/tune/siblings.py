@@ -16,8 +16,9 @@ _RUNNING = "RUNNING"
 class Siblings:
     """Finds trials whose configurations are equal but for the seed.
 
-    Compared is everything in the configuration except seed, momentum and sections ``gap``, as JSON;
-    values that JSON cannot hold count as equal when their ``repr`` is.
+    Compared is everything in the configuration except seed, momentum and sections ``gap``, of
+    which only the rule counts, as JSON; values that JSON cannot hold count as equal when their
+    ``repr`` is.
 
     Args:
         seed: The configuration key of the seed, or its path.
@@ -49,7 +50,9 @@ class Siblings:
             rest = keys.without_own(trial.config, *self._ignored)
             # Baselines neither give nor take: a comparison with them would mean nothing.
             tuned = keys.asks_for_tuning(trial.config)
-            kind = f"{tuned} {json.dumps(rest, sort_keys=True, default=repr)}"
+            # Nor do arms of different rules, which are compared with each other too.
+            rule = keys.section(trial.config).get(keys.RULE)
+            kind = json.dumps([tuned, rule, rest], sort_keys=True, default=repr)
             self._kinds[trial.trial_id] = kind
         return kind
 

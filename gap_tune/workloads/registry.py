@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
+from gap_tune.rules.importing import imported
 from gap_tune.workloads.base import Workload
 from gap_tune.workloads.characters import Characters
 from gap_tune.workloads.cifar import CIFAR10, CIFAR100
@@ -69,26 +67,13 @@ def find_workload(name: str) -> type[Workload]:
     if name in WORKLOADS:
         return WORKLOADS[name]
     if ":" in name:
-        return _complete(name, _imported(name))
+        return _complete(name, imported(name, "workload"))
     for point in entry_points(group=ENTRY_POINTS, name=name):
-        return _complete(name, _imported(point.value))
+        return _complete(name, imported(point.value, "workload"))
     raise InvalidValueError(
         f"workload must be one of {sorted(WORKLOADS)}, an entry point of the group "
         f'"{ENTRY_POINTS}" or "package.module:Class", but got {name!r}.'
     )
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.partition(":")
-    # A study may run in a folder whose modules Python finds only when started by `python -m`.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UnsupportedError(
-            f'workload "{path}" must name a class that can be imported, but got: {error}.'
-        ) from None
 
 
 def _complete(name: str, found: Any) -> type[Workload]:

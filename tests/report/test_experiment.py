@@ -182,3 +182,32 @@ def test_the_page_of_an_experiment_says_what_it_cannot(tmp_path: Path) -> None:
     assert "a line per trial" in page
     assert "Ray Tune does not record its versions" in page
     assert "paired over the seeds" not in page
+
+
+def test_trials_of_different_rules_are_different_arms(tmp_path: Path) -> None:
+    calm = {"name": "alignment", "hysteresis": 0.05}
+    rules = {"aaa": None, "bbb": "paper", "ccc": calm, "ddd": calm}
+    for seed, (name, rule) in enumerate(rules.items()):
+        gap = TUNED if rule is None else {**TUNED, "rule": rule}
+        config = {"lr": 0.1, "momentum": 0.9, "seed": max(seed - 1, 1), "gap": gap}
+        write_trial(tmp_path, name, config, [3.0, 2.0])
+    # Nobody decides: the rule says nothing.
+    fixed = {"mode": "fixed", "rule": "paper"}
+    write_trial(tmp_path, "eee", {"lr": 0.1, "momentum": 0.5, "seed": 1, "gap": fixed}, [3.0])
+    records = read_experiment(tmp_path, metric="loss", mode="min")
+    arms = records.trials.set_index("trial_id")["arm"].to_dict()
+    assert arms == {
+        "aaa": "gap",
+        "bbb": "gap (paper)",
+        "ccc": "gap (alignment, hysteresis=0.05)",
+        "ddd": "gap (alignment, hysteresis=0.05)",
+        "eee": "fixed:0.5",
+    }
+    assert records.study["paired"] is True
+
+
+def test_one_rule_of_all_trials_is_no_other_arm(tmp_path: Path) -> None:
+    for name in ("aaa", "bbb"):
+        config = {"lr": 0.1, "momentum": 0.9, "gap": {**TUNED, "rule": "paper"}}
+        write_trial(tmp_path, name, config, [3.0, 2.0])
+    assert read_experiment(tmp_path, metric="loss", mode="min").study["arms"] == ["gap"]

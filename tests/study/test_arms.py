@@ -3,13 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gap_tune.errors import InvalidValueError
+from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.gradients import AlignmentStatistics
-from gap_tune.rules import AlignmentRule
+from gap_tune.rules import AlignmentRule, get_rule
 from gap_tune.study import parse_arm
-from gap_tune.study.arms import DEMO_MOMENTA, RULE, Arm
+from gap_tune.study.arms import DEMO_MOMENTA, Arm
 
 FIXED = {"gap": {"mode": "fixed"}}
+MINE = "tests.tune.functions:Cycle"
+VALIDATION = {"name": "alignment", "validation_weight": 1.0}
 
 
 def test_arm_names_are_normalised() -> None:
@@ -24,7 +26,13 @@ def test_arm_names_are_normalised() -> None:
     [
         ("gap", "sgd", {}),
         ("gap-trial", "sgd", {"gap": {"mode": "trial"}}),
-        ("gap-validation", "adamw", {"validation_every": 4}),
+        ("gap-validation", "adamw", {"validation_every": 4, "gap": {"rule": VALIDATION}}),
+        ("gap-paper", "sgd", {"gap": {"mode": "trial", "rule": "paper"}}),
+        ("gap-cross-batch", "sgd", {"gap": {"rule": "cross-batch"}}),
+        ("gap-trial-cross-batch", "sgd", {"gap": {"mode": "trial", "rule": "cross-batch"}}),
+        (MINE, "adamw", {"gap": {"rule": MINE}}),
+        (f"gap-{MINE}", "sgd", {"gap": {"rule": MINE}}),
+        (f"gap-trial-{MINE}", "sgd", {"gap": {"mode": "trial", "rule": MINE}}),
         ("fixed:0.5", "adamw", {"momentum": 0.5}),
         ("fixed:grid", "sgd", FIXED),
         ("asha", "sgd", FIXED),
@@ -54,6 +62,10 @@ def test_an_arm_says_what_sets_its_trials_apart(
         ("sgd", "arm must be one of"),
         ("", "arm must be one of"),
         ("gap:1", "arm must be one of"),
+        ("gap-", "arm must be one of"),
+        ("gap-pauper", r"'gap-<rule>' or 'gap-trial-<rule>' with a rule of \['alignment', 'cross-"),
+        ("paper", "arm must be one of"),
+        ("gap-schedule", r"the rule 'schedule' must be given \['steps', 'momenta'\]"),
         ("optuna:8:8", "trials of the arm optuna must be an integer of at least 1, but got '8:8'"),
         ("optuna:0", "trials of the arm optuna must be an integer of at least 1, but got 0"),
         ("asha:many", "trials of the arm asha must be an integer of at least 1, but got 'many'"),
@@ -68,7 +80,45 @@ def test_an_unknown_arm_is_refused(name: str, complaint: str) -> None:
         parse_arm(name)
 
 
-def test_a_gap_arm_without_held_out_gradients_is_decided_by_the_default_rule() -> None:
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        (
+            "nowhere:Rule",
+            "must name a class that can be imported, but got: No module named 'nowhere'",
+        ),
+        ("gap-tests.tune.functions:Nothing", "has no attribute 'Nothing'"),
+        ("tests.tune.functions:quadratic", r"'tests.tune.functions:quadratic' must be given"),
+        ("collections:Counter", "must be a MomentumRule, but got Counter"),
+    ],
+)
+def test_an_import_path_that_leads_to_no_rule_is_refused(name: str, complaint: str) -> None:
+    with pytest.raises((InvalidValueError, UnsupportedError), match=complaint):
+        parse_arm(name)
+
+
+def test_an_arm_owns_its_rule() -> None:
+    assert parse_arm("gap").rule is parse_arm("gap-trial").rule is None
+    validation = parse_arm("gap-validation").rule
+    assert validation is not None
+    assert vars(get_rule(validation)) == vars(AlignmentRule(validation_weight=1.0))
+    # Of arms that nobody tunes, it takes no part.
+    calm = {"name": "alignment", "hysteresis": 0.05}
+    assert Arm("mine", rule=calm).configuration() == {"arm": "mine", "gap": {"rule": calm}}
+    assert Arm("mine", 0.9, rule=calm).configuration() == {"arm": "mine", "momentum": 0.9}
+    assert Arm("mine", family="switch", rule=calm).configuration()["gap"] == {"mode": "fixed"}
+    assert len({Arm("mine", rule=calm), Arm("mine", rule=dict(calm))}) == 1
+    with pytest.raises(InvalidValueError, match="options of the rule 'paper' must be among"):
+        Arm("mine", rule={"name": "paper", "speed": 3})
+
+
+def test_held_out_gradients_of_an_arm_without_a_rule_are_not_taken_in_vain() -> None:
+    assert Arm("mine", validation_every=2).rule == VALIDATION
+    assert Arm("mine", validation_every=2, rule="paper").rule == "paper"
+
+
+def test_the_rule_of_gap_validation_decides_by_default_where_no_gradients_are_held_out() -> None:
+    rule = get_rule(parse_arm("gap-validation").rule or "")
     chance = np.random.default_rng(0)
     candidates = (0.5, 0.8, 0.9, 0.99)
     chosen = set()
@@ -86,7 +136,7 @@ def test_a_gap_arm_without_held_out_gradients_is_decided_by_the_default_rule() -
             dimension=10,
             sampled=10,
         )
-        decision = RULE.decide(statistics, 0.9)
+        decision = rule.decide(statistics, 0.9)
         assert decision == AlignmentRule().decide(statistics, 0.9)
         chosen.add(decision.momentum)
     assert len(chosen) > 1

@@ -16,7 +16,7 @@ from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.search.closeness import Axis, point_of
 from gap_tune.tune.search.owned import axes_of, is_learning_rate, own_space, owned_keys
-from gap_tune.tune.search.places import Places
+from gap_tune.tune.search.places import Places, rule_entry
 from gap_tune.tune.search.saved import innermost, restore_chain, save_chain
 from gap_tune.tune.search.seeds import REFERENCE_BETA2, Given, Seed, Seeder, read_given
 
@@ -36,8 +36,9 @@ class GapSearch(Searcher):
 
     A ``GapScheduler`` changes it while the trial runs. Each configuration gets a section
     ``config["gap"]``: the trial's mode, its reference momentum, and as ``seed_reason`` why it
-    starts as it does. Other entries of such a section are kept, and the mode "trial", for
-    optimizers that tune themselves. Ray's names of trials do not show it.
+    starts as it does. Other entries of such a section are kept, such as the rule that decides the
+    trial, and the mode "trial", for optimizers that tune themselves. Ray's names of trials do not
+    show it.
 
     Keys may be paths of nested configurations. A momentum "train_loop_config/momentum" is put
     where a ``TorchTrainer`` hands it to its workers, with the section beside it as well.
@@ -121,6 +122,7 @@ class GapSearch(Searcher):
         self._places = Places(self._owned)
         self._fixed_lr: Any = None
         self._mode_of_all: str | None = None
+        self._rule_of_all: Any = None
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -140,7 +142,10 @@ class GapSearch(Searcher):
         fixed = nested.get(config, self._owned.lr or "")
         self._fixed_lr = fixed if is_learning_rate(fixed) else None
         self._places = Places(self._owned, config)
-        self._mode_of_all = self._places.section(config).get("mode")
+        of_all = self._places.section(config)
+        self._mode_of_all, rule = of_all.get("mode"), of_all.get(keys.RULE)
+        # What is searched comes with the suggestions.
+        self._rule_of_all = rule if isinstance(rule, (str, Mapping)) else None
         domains = parse_spec_vars(config)[1]
         given = getattr(base, "_space", None)
         self._nothing_to_search = not domains and isinstance(base, OptunaSearch) and not given
@@ -167,6 +172,7 @@ class GapSearch(Searcher):
         if mode == keys.MODE_FIXED:
             own["seed_reason"] = "planned baseline"
             return self._places.fill(inner, self._missing(inner), own)
+        own |= rule_entry(section.get(keys.RULE), self._rule_of_all)
         point = point_of(self._places.without_sections(inner), self._axes)
         seed = self._seeder.seed(point)
         values: dict[str, Any] = {self._owned.momentum: seed.momentum}
@@ -267,6 +273,7 @@ class GapSearch(Searcher):
             "axes": dict(self._axes),
             "fixed_lr": self._fixed_lr,
             "mode_of_all": self._mode_of_all,
+            "rule_of_all": self._rule_of_all,
             "places": self._places.state(),
             "metric": self._metric,
             "mode": self._mode,
@@ -286,7 +293,8 @@ class GapSearch(Searcher):
         self._seeder.reports.load_state(state["reports"])
         for name in ("prepared", "nothing_to_search", "axes", "fixed_lr", "mode_of_all"):
             setattr(self, f"_{name}", state[name])
-        # Studies that were saved before keys could be nested have none.
+        # Studies that were saved before trials had rules of their own, or nested keys, have none.
+        self._rule_of_all = state.get("rule_of_all")
         self._places.load_state(state.get("places", {}))
         self._metric, self._mode = state["metric"], state["mode"]
 

@@ -79,3 +79,19 @@ class Places:
         # A choice among whole mappings is none before it is made.
         chosen = isinstance(config.get(key.partition("/")[0]), Mapping)
         return nested.place_for(config, key) if chosen else self._paths[key]
+
+
+def rule_entry(said: Any, of_all: Any) -> dict[str, Any]:
+    """Return the section's entry for the trial's rule: a nested configuration needs it twice.
+
+    Args:
+        said: What a suggestion says of it; of a rule whose options are searched, those alone.
+        of_all: What the space says.
+
+    >>> rule_entry({"hysteresis": 0.1}, {"name": "alignment"})
+    {'rule': {'name': 'alignment', 'hysteresis': 0.1}}
+    """
+    if isinstance(said, Mapping) and isinstance(of_all, Mapping) and "name" not in said:
+        said = {**of_all, **said}
+    rule = of_all if said is None else said
+    return {} if rule is None else {keys.RULE: rule}
