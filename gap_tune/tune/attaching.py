@@ -160,8 +160,10 @@ def check_start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any] | No
     if "momentum" not in first:
         names = {"betas[0]": (momentum_key, "beta1", "momentum"), "betas[1]": ("beta2",)}
     for argument, keys_of_it in names.items():
-        name = next((key for key in keys_of_it if key in (config or {})), None)
-        wanted = None if name is None else (config or {})[name]
+        # Beside a nested section too, where the whole configuration was given.
+        found = {key: keys.setting(config or {}, key) for key in keys_of_it if key is not None}
+        name = next((key for key, value in found.items() if value is not None), "")
+        wanted = found.get(name)
         if not isinstance(wanted, (int, float)) or isinstance(wanted, bool):
             continue
         built = [_argument(group, argument) for group in optimizer.param_groups]

@@ -13,6 +13,7 @@ from ray.train import Checkpoint
 
 from gap_tune.errors import StateError, StorageError
 from gap_tune.tune import delivery
+from gap_tune.tune.owners import is_anothers, note_report
 from gap_tune.tune.storage import go_on_without, is_storage_fault
 from gap_tune.tune.workers import WorkerChannel, as_checkpoint, is_worker
 
@@ -46,7 +47,11 @@ class Channel(Protocol):
         """Return the answer to the report that a checkpoint belongs to, if it is still there."""
 
     def checkpoint(self) -> Any:
-        """Return the Ray checkpoint to continue from, or None."""
+        """Return the Ray checkpoint to continue from, or None.
+
+        What somebody else has reported since the function started is not this one's: a trial may
+        train several models one after another, such as the folds of a cross-validation.
+        """
 
 
 class FunctionChannel:
@@ -68,6 +73,7 @@ class FunctionChannel:
         delivery.take(self.mailbox)
         if saved is None or not self._reported_with(saved, result):
             tune.report(result)
+        note_report(self)
         return delivery.take(self.mailbox)
 
     def _reported_with(self, saved: Path | Checkpoint, result: dict[str, Any]) -> bool:
@@ -89,7 +95,7 @@ class FunctionChannel:
     def checkpoint(self) -> Any:
         """Return the trial's checkpoint; errors as of ``exchange``."""
         self._check_trial()
-        return tune.get_checkpoint()
+        return None if is_anothers(self) else tune.get_checkpoint()
 
     def _check_trial(self) -> None:
         running = _running_trial()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gap_tune.errors import UnsupportedError
+from gap_tune.tune import keys
 from gap_tune.tune.attaching import attach
 from gap_tune.tune.channels import checkpoint_folder
 from gap_tune.tune.hugging_face_trainer import Hooks, calling_trainer
@@ -26,8 +27,6 @@ except ModuleNotFoundError:
 
 logger = logging.getLogger(__name__)
 
-# Where optimizers keep what GapSearch supplies by these names.
-_BETAS = {"beta1": 0, "beta2": 1}
 # What a callback holds of a running training.
 _RUNNING = ("trial", "_hooks", "_used_config", "_waiting", "_round", "_left_out", "_reported_step")
 _AT_REST = dict.fromkeys(_RUNNING)
@@ -62,7 +61,8 @@ class GapCallback(TrainerCallback):
 
     There the trial's configuration is what the search has suggested, the trainer's report is the
     only one, and a trial that is tried again goes on from its checkpoint. "momentum", "beta1" and
-    "beta2", for which ``TrainingArguments`` has no field, are set in the optimizer.
+    "beta2", for which ``TrainingArguments`` has no field, or what else ``GapSearch`` calls the
+    momentum, are set in the optimizer.
 
     Args:
         config: The trial's configuration; in a search, by default the one that it has suggested.
@@ -232,11 +232,15 @@ class GapCallback(TrainerCallback):
 
 def _set_as_searched(optimizer: Any, config: Mapping[str, Any], args: Any) -> None:
     """Set what a search has suggested and ``TrainingArguments`` has no field for."""
+    free = {name: value for name, value in config.items() if not hasattr(args, name)}
+    # GapSearch may have been told another name for the momentum.
+    named = free.get(str(keys.section(config).get(keys.MOMENTUM_KEY)))
     for group in optimizer.param_groups:
-        if "momentum" in config and "momentum" in group and not hasattr(args, "momentum"):
-            group["momentum"] = float(config["momentum"])
-        for name, place in _BETAS.items():
-            if name in config and "betas" in group and not hasattr(args, name):
-                betas = list(group["betas"])
-                betas[place] = float(config[name])
-                group["betas"] = tuple(betas)
+        momentum = free.get("momentum", named)
+        if momentum is not None and "momentum" in group:
+            group["momentum"] = float(momentum)
+        if "betas" in group:
+            betas = list(group["betas"])
+            for place, found in enumerate((free.get("beta1", named), free.get("beta2"))):
+                betas[place] = betas[place] if found is None else float(found)
+            group["betas"] = tuple(betas)

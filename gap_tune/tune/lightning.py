@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gap_tune.errors import UnsupportedError
+from gap_tune.tune import keys
 from gap_tune.tune.attaching import attach
 from gap_tune.tune.channels import checkpoint_folder
 from gap_tune.tune.logged import Logged, plain
@@ -28,6 +30,8 @@ except ModuleNotFoundError:
             "but got neither lightning nor pytorch_lightning."
         ) from None
 
+logger = logging.getLogger(__name__)
+
 _FILE = "lightning.ckpt"
 
 
@@ -35,9 +39,10 @@ class GapCallback(Callback):
     """Lets a Lightning trainer's momentum be tuned in a Ray Tune trial.
 
     It attaches to the optimizer when ``fit`` starts and reports when a validation ends, or a
-    training epoch where there is no validation. A validation that closes an epoch is reported
-    together with what the epoch logs at its end, such as ``self.log("train_loss", ...,
-    on_epoch=True)``, and after every other callback; one in the middle of an epoch at once.
+    training epoch where there is no validation, or the last epoch where none came due. A validation
+    that closes an epoch is reported together with what the epoch logs at its end, such as
+    ``self.log("train_loss", ..., on_epoch=True)``, and after every other callback; one in the
+    middle of an epoch at once.
 
     A report holds all that was logged for its moment, as floats, besides ``epoch`` and ``step``.
     A value of an earlier moment is left out, since it would pass for this one's; where validation
@@ -121,6 +126,10 @@ class GapCallback(Callback):
     def _lacks_study_metric(self, metrics: Mapping[str, Any]) -> bool:
         return lacks_study_metric(self._config, metrics)
 
+    def _is_judged_by(self, metrics: Mapping[str, Any]) -> bool:
+        known = keys.section(self._config).get("metric") is not None
+        return known and not self._lacks_study_metric(metrics)
+
     def _report(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
         assert self.trial is not None
         if not self._checkpoint:
@@ -147,6 +156,9 @@ class _Last(Checkpoint):
         self._closing: dict[str, Any] | None = None
         self._before_validation = Logged()
         self._due = False
+        # What the last epoch has logged, as long as no validation has come due.
+        self._unreported: dict[str, Any] | None = None
+        self._reported = owner._resumed is not None
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Note what the validation has not logged."""
@@ -165,15 +177,35 @@ class _Last(Checkpoint):
         # Ranks may log different names, but all of them report or none.
         self._due = trainer.strategy.broadcast(self._owner._lacks_study_metric(metrics))
         if not self._due:
-            self._owner._report(trainer, metrics)
+            self._report(trainer, metrics)
         self._logged.seen(trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Report an epoch that a validation has closed, or without any validation."""
-        if self._due or not trainer.enable_validation:
-            self._owner._report(trainer, self._metrics(trainer, self._closing or {}))
+        due = self._due or not trainer.enable_validation
+        if due or not self._reported:
+            self._unreported = self._metrics(trainer, self._closing or {})
+        if due:
+            self._report(trainer, self._unreported or {})
         self._closing, self._due = None, False
         self._logged.seen(trainer.callback_metrics)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Report a training that ended before any validation, if the study can judge it."""
+        if self._unreported is None:
+            return
+        if trainer.strategy.broadcast(self._owner._is_judged_by(self._unreported)):
+            self._report(trainer, self._unreported)
+            return
+        logger.warning(
+            "a validation must come due while a trial trains, else it has nothing to report, but "
+            "none did in %d steps: look at check_val_every_n_epoch and val_check_interval.",
+            trainer.global_step,
+        )
+
+    def _report(self, trainer: Any, metrics: Mapping[str, Any]) -> None:
+        self._owner._report(trainer, metrics)
+        self._unreported, self._reported = None, True
 
     def _metrics(self, trainer: Any, validated: Mapping[str, Any]) -> dict[str, Any]:
         metrics = plain({**self._logged.new(trainer.callback_metrics), **validated})

@@ -11,6 +11,7 @@ from ray.tune import Callback
 from ray.tune.trainable import wrap_function
 from rich.console import Console
 
+from gap_tune.tune import keys
 from gap_tune.tune.callbacks import contained
 
 # What the column "Name" of the page Jobs shows.
@@ -49,10 +50,10 @@ def trial_label(config: dict[str, Any], name: str | None) -> str:
     >>> trial_label({"arm": "fixed:0.9", "seed": 3}, "train_1")
     'fixed:0.9 seed 3'
     """
-    if "arm" not in config:
+    arm, seed = (keys.setting(config, key) for key in ("arm", "seed"))
+    if arm is None:
         return str(name)
-    seed = f" seed {config['seed']}" if "seed" in config else ""
-    return f"{config['arm']}{seed}"
+    return f"{arm}" if seed is None else f"{arm} seed {seed}"
 
 
 def named_job(name: str) -> JobConfig:

@@ -12,6 +12,7 @@ from typing import Any
 import ray.train
 
 from gap_tune.tune import delivery, keys
+from gap_tune.tune.owners import is_anothers, note_report
 from gap_tune.tune.storage import go_on_without, is_storage_fault
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class WorkerChannel:
             result = {**result, keys.MAILBOX: mailbox}
         if not self._reported_with(saved, result):
             saved = None
+        note_report(self)
         if not self._asks:
             return None
         answer = None
@@ -96,8 +98,8 @@ class WorkerChannel:
         return self._tell(delivery.wait(mailbox, seq, 0.0) if self.speaks else None)
 
     def checkpoint(self) -> Any:
-        """Return the training run's latest checkpoint."""
-        return ray.train.get_checkpoint()
+        """Return the training run's latest checkpoint, if nobody else here reported it."""
+        return None if is_anothers(self) else ray.train.get_checkpoint()
 
     def _wait(self, mailbox: str, seq: int) -> delivery.Directive | None:
         if self._unanswered and delivery.wait(self._unanswered, seq, 0.0) is not None:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 from ray import tune
+from ray.train._internal.session import shutdown_session
+from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
+from ray.tune.trainable.function_trainable import wrap_function
 
 from gap_tune.tune import delivery
 from tests.contracts import watched
@@ -129,3 +132,30 @@ def test_fact_17_a_worker_can_finish_a_report_whose_checkpoint_was_not_stored() 
     assert callable(context._upload_checkpoint), "_upload_checkpoint is gone"
     assert callable(context._wait_then_report), "_wait_then_report is gone"
     assert "report_call_index" in context.__annotations__, "reports are counted otherwise"
+
+
+def test_fact_21_each_start_of_a_function_has_a_session_of_its_own(
+    ray_address: str, tmp_path: Path
+) -> None:
+    seen: list[tuple[object, object]] = []
+
+    def twice(config: dict[str, object]) -> None:
+        before = tune.get_checkpoint()
+        seen.append((delivery.start_of_function(), before))
+        tune.report({"i": 0}, checkpoint=tune.Checkpoint.from_directory(str(tmp_path / "own")))
+        seen.append((delivery.start_of_function(), tune.get_checkpoint()))
+
+    (tmp_path / "own").mkdir()
+    assert delivery.start_of_function() is None, "there is a session outside of any trial"
+    for name in "ab":
+        shutdown_session()
+        storage = StorageContext(str(tmp_path), experiment_dir_name="e", trial_dir_name=name)
+        trainable = wrap_function(twice)(config={}, storage=storage)
+        assert trainable.train()["i"] == 0
+        assert "__duplicate__" in trainable.train()
+    shutdown_session()
+    (first, none), (same, reported), (other, again), _ = seen
+    assert first is same is not None, "a function's session is another one after a report"
+    assert other is not first, "two starts share a session"
+    assert none is again is None
+    assert reported is not None, "a function is not handed what it has reported"

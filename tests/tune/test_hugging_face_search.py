@@ -152,7 +152,13 @@ def test_bug_a_search_without_evaluation_reported_without_statistics(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("momentum", "optimizer"), [("momentum", "sgd"), ("beta1", "adamw_torch_fused")]
+    ("momentum", "optimizer"),
+    [
+        ("momentum", "sgd"),
+        ("beta1", "adamw_torch_fused"),
+        ("heavy_ball", "sgd"),
+        ("first_beta", "adamw_torch"),
+    ],
 )
 def test_bug_a_search_trained_with_another_momentum_than_it_suggested(
     momentum: str, optimizer: str, ray_address: str, tmp_path: Path

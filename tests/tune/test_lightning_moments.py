@@ -215,6 +215,19 @@ def test_bug_a_resumed_trial_stopped_an_epoch_late(life: Any, validates: bool) -
         assert [r[name] for r in before + after] == [r[name] for r in whole], name
 
 
+@pytest.mark.parametrize("metric", ["train_loss", "loss", None])
+def test_bug_a_trial_that_ended_before_its_first_validation_ended_without_a_word(
+    metric: str | None, life: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = {"mode": "scheduler"} if metric is None else {"mode": "scheduler", "metric": metric}
+    reports, module = run(life, {"gap": own}, check_val_every_n_epoch=EPOCHS + 1)
+    # Ray ends a study over a report without its metric: of a metric unknown, too.
+    assert [r["step"] for r in reports] == ([BATCHES * EPOCHS] if metric == "train_loss" else [])
+    assert ("a validation must come due" in caplog.text) == (metric != "train_loss")
+    for report in reports:
+        assert_true(report, module, report["step"] - BATCHES, report["step"])
+
+
 def test_values_that_are_no_numbers_do_not_raise(life: Any) -> None:
     class Adds(pl.Callback):
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:

@@ -20,6 +20,7 @@ from gap_tune.study.plan import PlannedTrials
 from gap_tune.theory.momentum import coupling_factor
 from gap_tune.tune import keys
 from gap_tune.tune.progress.trials import label
+from gap_tune.tune.ray_dashboard import trial_label
 from tests.report.test_experiment import write_trial
 from tests.tune.scheduled import OTHER, STATISTICS, Keeps, Study
 from tests.tune.searching import Listed, leaning, report
@@ -214,8 +215,17 @@ def test_bug_nested_trials_have_no_arm_and_no_seed(tmp_path: Path) -> None:
 def test_bug_progress_knows_no_nested_seed(study: Callable[..., Study]) -> None:
     trial = study().add(o={"seed": 5, "gap": {"mode": "scheduler"}})
     assert label(trial).endswith("seed 5")
+    assert trial_label({"o": {"arm": "gap", **trial.config["o"]}}, "t") == "gap seed 5"
 
 
 def test_something_else_that_is_called_a_gap_is_no_section() -> None:
     assert not keys.section({"data": {"gap": {"width": 3}}})
     assert keys.section({"data": {"gap": {"width": 3}}, "o": {"gap": {"mode": "fixed"}}})
+
+
+def test_bug_an_optimizer_built_without_its_nested_momentum_passes_without_a_word() -> None:
+    weight = torch.nn.Parameter(torch.ones(4))
+    own = {"mode": "scheduler", "momentum_key": "beta1"}
+    for key, section in (("momentum", {"mode": "scheduler"}), ("beta1", own)):
+        with pytest.warns(UserWarning, match=f"the configuration's {key}=0.5, but got SGD"):
+            attach(torch.optim.SGD([weight], lr=0.1), {"optim": {key: 0.5, "gap": section}})
