@@ -102,12 +102,17 @@ def check_objects(objects: Mapping[str, Any]) -> None:
         UnsupportedError: When one has no state.
     """
     for name, thing in objects.items():
-        methods = (getattr(thing, each, None) for each in ("state_dict", "load_state_dict"))
-        if not isinstance(thing, torch.Generator) and not all(map(callable, methods)):
+        if not has_state(thing):
             raise UnsupportedError(
                 "what is saved and restored must have state_dict and load_state_dict, or be a "
                 f"torch.Generator, but got {type(thing).__name__} for {name!r}."
             )
+
+
+def has_state(thing: Any) -> bool:
+    """Tell whether an object can be saved and restored."""
+    methods = (getattr(thing, each, None) for each in ("state_dict", "load_state_dict"))
+    return isinstance(thing, torch.Generator) or all(map(callable, methods))
 
 
 def save_objects(objects: Mapping[str, Any]) -> dict[str, Any]:
