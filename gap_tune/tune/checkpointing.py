@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,13 @@ def read(folder: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
             f"but got version {state.get('version')}, which lacks {missing}."
         )
     return state
+
+
+def holds_all(folder: Path) -> bool:
+    """Tell whether a folder has a state with an optimizer in it, and not gap_tune's part only."""
+    with suppress(OSError, StateError):
+        return (folder / FILE).exists() and "optimizer" in read(folder, {})
+    return False
 
 
 def check_objects(objects: Mapping[str, Any]) -> None:

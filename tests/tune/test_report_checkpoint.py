@@ -214,6 +214,31 @@ def test_a_checkpoint_of_another_file_system_goes_to_the_trials_storage_and_come
     assert [row["restored"] for row in again.reports(9)] == [True]
 
 
+def reports_what_it_continued_from(config: dict[str, Any]) -> None:
+    """Report the checkpoint that there is once more, as one without progress might."""
+    model = torch.nn.Linear(2, 1)
+    trial = attach(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), config)
+    restored = trial.restore(model=model)
+    there: Any = tune.get_checkpoint() or True
+    if config["elsewhere"] and there is not True:
+        filesystem = pyarrow.fs.SubTreeFileSystem(there.path, pyarrow.fs.LocalFileSystem())
+        there = ray.train.Checkpoint("", filesystem=filesystem)
+    trial.report({"loss": 1.0, "restored": restored}, checkpoint=there)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_bug_a_checkpoint_that_was_reported_once_more_lost_the_optimizer(
+    elsewhere: bool, life: Callable[..., Life]
+) -> None:
+    config = {**ASKS, "elsewhere": elsewhere}
+    lives = [life(reports_what_it_continued_from, config)]
+    rows = lives[0].reports(1)
+    for _ in range(2):
+        lives.append(life(reports_what_it_continued_from, config, continues=lives[-1]))
+        rows += lives[-1].reports(1)
+    assert [row["restored"] for row in rows] == [False, True, True]
+
+
 @pytest.fixture
 def no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where temporary files go does not exist any more."""
