@@ -81,6 +81,16 @@ def test_bug_another_metrics_nan_cost_the_checkpoint(
     assert channel.came == [GAP]
 
 
+@pytest.mark.parametrize(
+    "value", [np.float16("nan"), np.array(NAN), np.array([NAN]), torch.tensor(NAN), 10**400]
+)
+def test_bug_an_array_of_one_nan_was_taken_for_finite(value: Any) -> None:
+    trial, channel = recorded(sgd())
+    with pytest.raises(NonFiniteMetricError, match="study's metric 'loss' must be finite"):
+        trial.report({"loss": value}, checkpoint=True)
+    assert channel.came == []
+
+
 @pytest.mark.parametrize("metrics", [{"eval/loss": NAN}, {"eval": {"loss": NAN}}])
 def test_the_studys_metric_counts_nested_or_flat_and_among_several(metrics: dict[str, Any]) -> None:
     for metric in ("eval/loss", ["size", "eval/loss"], ("eval/loss",)):
