@@ -109,3 +109,21 @@ class AverageWeight:
             for parameter, note in zip(group["params"], notes, strict=False):
                 if note is not None and note[0] == self._counts.of(parameter, group):
                     self._notes[parameter] = Missing(*note)
+
+
+def notes_of_groups(
+    averages: Mapping[int, tuple[int, float]], groups: list[dict[str, Any]]
+) -> SavedNotes:
+    """Return the notes in a checkpoint of an earlier version, which counted steps by group.
+
+    They hold for the parameters that have taken all of their group's steps.
+
+    Args:
+        averages: By group, steps taken and the total weight of the average of gradients.
+        groups: The optimizer's groups.
+    """
+    notes: SavedNotes = []
+    for i, group in enumerate(groups):
+        steps, weight = averages.get(i, (0, 0.0))
+        notes.append([(steps, 1.0 - weight) if steps else None for _ in group["params"]])
+    return notes

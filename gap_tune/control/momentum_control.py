@@ -10,6 +10,7 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 
+from gap_tune.control.average_weight import notes_of_groups
 from gap_tune.control.bias_correction import BiasCorrection, Part, rescale_averages
 from gap_tune.control.learning_rate import Substitution, coupling
 from gap_tune.control.momentum import apply_beta2, group_momentum, set_momentum
@@ -241,8 +242,9 @@ class MomentumControl:
                 groups[i]["reference_momentum"] = reference
         if self._correction is not None:
             averages = state.get("averages", [])
-            # Earlier versions saved something else by that name, which is of no use now.
-            self._correction.load_state_dict(averages if isinstance(averages, list) else [])
+            if isinstance(averages, dict):
+                averages = [notes_of_groups(averages, groups)]
+            self._correction.load_state_dict(averages)
         self.after_load()
 
     def _take_in_groups(self) -> None:

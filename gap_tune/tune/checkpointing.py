@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,13 @@ def read(folder: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
+def holds_all(folder: Path) -> bool:
+    """Tell whether a folder has a state with an optimizer in it, and not gap_tune's part only."""
+    with suppress(OSError, StateError):
+        return (folder / FILE).exists() and "optimizer" in read(folder, {})
+    return False
+
+
 def check_objects(objects: Mapping[str, Any]) -> None:
     """Check that objects can be saved and restored.
 
@@ -102,12 +110,17 @@ def check_objects(objects: Mapping[str, Any]) -> None:
         UnsupportedError: When one has no state.
     """
     for name, thing in objects.items():
-        methods = (getattr(thing, each, None) for each in ("state_dict", "load_state_dict"))
-        if not isinstance(thing, torch.Generator) and not all(map(callable, methods)):
+        if not has_state(thing):
             raise UnsupportedError(
                 "what is saved and restored must have state_dict and load_state_dict, or be a "
                 f"torch.Generator, but got {type(thing).__name__} for {name!r}."
             )
+
+
+def has_state(thing: Any) -> bool:
+    """Tell whether an object can be saved and restored."""
+    methods = (getattr(thing, each, None) for each in ("state_dict", "load_state_dict"))
+    return isinstance(thing, torch.Generator) or all(map(callable, methods))
 
 
 def save_objects(objects: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ class Pickler(pickle.Pickler):
             plain = None if key is not None else value.value
             return make_member, (kind.__module__, kind.__qualname__, key, plain)
         if _is_named_tuple(kind) and _found(kind) is kind:
-            return make_named_tuple, (kind.__module__, kind.__qualname__, tuple(value))
+            where = (kind.__module__, kind.__qualname__)
+            return make_named_tuple, (*where, tuple(value), _attributes(value))
         return NotImplemented
 
 
@@ -66,12 +68,16 @@ def make_member(module: str, name: str, key: str | None, value: Any) -> Enum:
     return kind(value) if key is None else kind[key]
 
 
-def make_named_tuple(module: str, name: str, items: tuple[Any, ...]) -> tuple[Any, ...]:
+def make_named_tuple(
+    module: str, name: str, items: tuple[Any, ...], attributes: dict[str, Any]
+) -> tuple[Any, ...]:
     """Return a named tuple of a type that this process has imported; nothing is imported."""
     kind = _look_up(module, name)
     if not (isinstance(kind, type) and _is_named_tuple(kind)):
         raise _unknown(module, name, "a named tuple")
     made: tuple[Any, ...] = tuple.__new__(kind, items)
+    if attributes:
+        vars(made).update(attributes)
     return made
 
 
@@ -108,13 +114,12 @@ def _refused(value: Any, place: str, seen: set[int]) -> str | None:
             if found is not None:
                 return found
         parts = ((item, f"{place}[{_short(key)}]") for key, item in value.items())
-        extra = vars(value) if kind is OrderedDict else {}
-        parts = iter([*parts, *((item, f"{place}.{key}") for key, item in extra.items())])
     elif kind in _SEQUENCES or (_is_named_tuple(kind) and _found(kind) is kind):
         parts = ((item, f"{place}[{i}]") for i, item in enumerate(value))
     else:
         return None if _loads(value) else _named(kind, place)
-    for item, where in parts:
+    attributes = ((item, f"{place}.{key}") for key, item in _attributes(value).items())
+    for item, where in chain(parts, attributes):
         found = _refused(item, where, seen)
         if found is not None:
             return found
@@ -126,7 +131,8 @@ def _refused(value: Any, place: str, seen: set[int]) -> str | None:
 def _loads(value: Any) -> bool:
     """Try out whether a value comes back."""
     if type(value) in (torch.Tensor, torch.nn.Parameter) and not vars(value):
-        return value.layout in (torch.strided, torch.sparse_coo) or _comes_back(value)
+        usual = value.layout in (torch.strided, torch.sparse_coo) and not value.is_nested
+        return usual or _comes_back(value)
     return _comes_back(value)
 
 
@@ -152,6 +158,11 @@ def _unknown(module: str, name: str, what: str) -> StateError:
 def _named(kind: type, place: str) -> str:
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return f"{module}{kind.__qualname__} at {place[-_LONGEST_PATH:]}"
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return what a dictionary with an order, or a subclass of a named tuple, holds besides."""
+    return getattr(value, "__dict__", {})
 
 
 def _short(key: Any) -> str:

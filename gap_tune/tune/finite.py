@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from gap_tune.tune import keys, nested
 
 
 def is_finite(value: Any) -> bool:
-    """Return False for numbers (and 0-d tensors) that are NaN or infinite; True for all else.
+    """Return False for numbers, and arrays of one, that are NaN or infinite; True for all else.
 
     >>> [is_finite(v) for v in (1.0, "nan", None, float("nan"), 10**400)]
     [True, True, True, False, False]
@@ -21,7 +22,8 @@ def is_finite(value: Any) -> bool:
     if value is None or isinstance(value, (str, bool)):
         return True
     try:
-        return math.isfinite(float(value))
+        # NumPy's newer versions take only arrays without dimensions for numbers.
+        return math.isfinite(float(value.item() if isinstance(value, np.ndarray) else value))
     except OverflowError:
         return False
     except (TypeError, ValueError, RuntimeError):

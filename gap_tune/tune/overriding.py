@@ -61,11 +61,6 @@ def folder_of(own: Path | bytes | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def names(thing: Any) -> dict[int, str]:
-    """Return in which attribute each object is, by the object's id."""
-    return {id(value): name for name, value in vars(thing).items()}
-
-
 def _saving(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def save_checkpoint(self: Any, checkpoint_dir: Any, *args: Any, **kwargs: Any) -> Any:
@@ -95,7 +90,7 @@ def _loading(method: Callable[..., Any]) -> Callable[..., Any]:
                 method(self, checkpoint, *args, **kwargs)
                 return
             theirs, self._own = split(checkpoint)
-            trial, held = self._trial, names(self)
+            trial, held = self._trial, self._places()
             method(self, theirs, *args, **kwargs)
             if (
                 trial is not None

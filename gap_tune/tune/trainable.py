@@ -17,9 +17,11 @@ from gap_tune.errors import StateError, UnsupportedError
 from gap_tune.tune import delivery, keys, overriding
 from gap_tune.tune.attaching import check_start, make_tuning
 from gap_tune.tune.channels import Saved
+from gap_tune.tune.checkpointing import has_state
 from gap_tune.tune.session import TrialSession
 from gap_tune.tune.storage import go_on_without, is_storage_fault
 from gap_tune.tune.tuning import tunes_itself
+from gap_tune.tune.whereabouts import Whereabouts
 
 logger = logging.getLogger(__name__)
 
@@ -93,13 +95,14 @@ class GapTrainable(tune.Trainable):
         own = keys.section(self.config)
         channel = _StepChannel(self.trial_id)
         tuning = make_tuning(optimizer, own, **options)
-        if not self._depth:
-            # What a checkpoint brings may differ from the configuration.
+        # While a checkpoint is loaded, it may have brought another momentum.
+        loads = self._depth > 0
+        if not loads:
             check_start(tuning.optimizer, self.config)
         trial = TrialSession(tuning, channel, own)
         trial.keep(**saved or {})
         self._given = (optimizer, dict(saved or {}), options)
-        self._given_momentum = trial.momentum
+        self._given_momentum = self._given_momentum if loads else trial.momentum
         self._trial = trial
         return trial
 
@@ -164,7 +167,7 @@ class GapTrainable(tune.Trainable):
             StateError: When ``reset_config`` has not called ``attach`` and the optimizer that was
                 watched is gone, or is one of ``gap_tune.optim``, which goes on with its own.
         """
-        before, names = self._trial, overriding.names(self)
+        before, places = self._trial, self._places()
         if before is not None:
             before.detach()
             optimizer, _, _ = self._given
@@ -174,7 +177,7 @@ class GapTrainable(tune.Trainable):
         if not super().reset(new_config, *args, **kwargs):
             return False
         if before is not None and self._trial is before:
-            self._attach_again(names)
+            self._attach_again(places)
         return True
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -187,10 +190,10 @@ class GapTrainable(tune.Trainable):
         """Call a function with this trainable, as Ray's function trainables do."""
         return function(self)
 
-    def _attach_again(self, names: Mapping[int, str]) -> None:
-        """Watch the optimizer from new, or what has taken its place in the same attribute."""
+    def _attach_again(self, places: Whereabouts) -> None:
+        """Watch the optimizer from new, or what has taken its place."""
         (optimizer, saved, options), before = self._given, self._trial
-        now = self._present(optimizer, names)
+        now = places.present(optimizer, _is_optimizer)
         same_and_tuned = now is optimizer and tunes_itself(optimizer)
         if not isinstance(now, torch.optim.Optimizer) or same_and_tuned:
             raise StateError(
@@ -198,19 +201,22 @@ class GapTrainable(tune.Trainable):
                 f"trial or checkpoint with another optimizer, but got {type(now).__name__} and no "
                 "call: a self-tuning optimizer must be made anew."
             )
-        saved = {name: self._present(thing, names) for name, thing in saved.items()}
+        saved = {name: places.present(thing, has_state) for name, thing in saved.items()}
         trial = self.attach(now, saved=saved, **options)
         self._unsure = True
         for name, value in list(vars(self).items()):
             if value is before:
                 setattr(self, name, trial)
 
-    def _present(self, thing: Any, names: Mapping[int, str]) -> Any:
-        """Return what is now in the attribute that held a thing before; else the thing."""
-        return getattr(self, names[id(thing)], None) if id(thing) in names else thing
+    def _places(self) -> Whereabouts:
+        """Return where the optimizer, and what is saved with it, are now."""
+        if self._trial is None:
+            return Whereabouts(self, [])
+        optimizer, saved, _ = self._given
+        return Whereabouts(self, [optimizer, *saved.values()], [self._given, self._trial])
 
-    def _has_replaced_its_optimizer(self, names: Mapping[int, str]) -> bool:
-        return self._present(self._given[0], names) is not self._given[0]
+    def _has_replaced_its_optimizer(self, places: Whereabouts) -> bool:
+        return places.present(self._given[0], _is_optimizer) is not self._given[0]
 
     def _load(self, folder: Path, **how: bool) -> None:
         """Continue from a checkpoint, with the options of this trial's configuration."""
@@ -237,6 +243,10 @@ class GapTrainable(tune.Trainable):
                 f"{type(self).__name__}.setup must call self.attach(optimizer), but got no call."
             )
         return self._trial
+
+
+def _is_optimizer(thing: Any) -> bool:
+    return isinstance(thing, torch.optim.Optimizer)
 
 
 class _StepChannel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +14,7 @@ import torch
 from ray.train import Checkpoint
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.tune.checkpointing import FILE
+from gap_tune.tune.checkpointing import FILE, holds_all
 from gap_tune.tune.storage import go_on_without, is_storage_fault
 
 # True: gap_tune makes one. A folder or a Ray checkpoint: the user has made one.
@@ -66,21 +66,24 @@ def prepared(
     """Return a checkpoint with gap_tune's file in it; None where the storage cannot take it.
 
     Args:
-        what: What is wanted; True makes a folder.
+        what: What is wanted; True makes a folder. A checkpoint of gap_tune's own that is reported
+            once more, as by ``checkpoint=tune.get_checkpoint()``, stays as whole as it is.
         save: Writes gap_tune's file into a folder, ``whole`` or not.
         stack: What holds temporary folders until the report is made.
     """
     try:
         if isinstance(what, Path):
-            save(what, whole=False)
+            save(what, whole=holds_all(what))
             return what
         # What cannot be removed either is no reason to fail.
         temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(temporary))
-        save(folder, whole=what is True)
         if isinstance(what, Checkpoint):
+            _download(what, folder / FILE)
+            save(folder, whole=holds_all(folder))
             _upload(folder / FILE, what)
             return what
+        save(folder, whole=True)
     except Exception as error:
         if not is_storage_fault(error):
             raise
@@ -89,8 +92,20 @@ def prepared(
     return folder
 
 
+def _download(checkpoint: Checkpoint, file: Path) -> None:
+    """Fetch a file of a checkpoint that lies elsewhere, if it is there."""
+    with (
+        suppress(FileNotFoundError),
+        checkpoint.filesystem.open_input_stream(_place(checkpoint, file)) as stream,
+    ):
+        file.write_bytes(stream.read())
+
+
 def _upload(file: Path, checkpoint: Checkpoint) -> None:
     """Add a file to a checkpoint that lies elsewhere."""
-    target = f"{checkpoint.path.rstrip('/')}/{file.name}"
-    with checkpoint.filesystem.open_output_stream(target) as stream:
+    with checkpoint.filesystem.open_output_stream(_place(checkpoint, file)) as stream:
         stream.write(file.read_bytes())
+
+
+def _place(checkpoint: Checkpoint, file: Path) -> str:
+    return f"{checkpoint.path.rstrip('/')}/{file.name}"

@@ -263,3 +263,30 @@ def test_bug_what_a_hook_writes_after_the_step_did_not_train() -> None:
     hook_step(o, before=control.before_step, after=control.after_step)
     o.step()
     assert control.trained_momentum == 0.9
+
+
+def test_bug_a_checkpoint_of_an_earlier_version_enlarged_adams_steps() -> None:
+    """There, the total weight of an average was saved by group, with the steps of the group."""
+    p, late = parameter(), parameter()
+    late.grad = None
+    optimizer = torch.optim.Adam([p, late], lr=0.01, betas=(0.5, 0.999))
+    control = hooked(optimizer)
+    weight = 0.0
+    for step in range(1, 13):
+        if step == 11:
+            control.apply(0.99)
+        late.grad = None if step < 8 else torch.ones(3)
+        optimizer.step()
+        weight = group_momentum(optimizer.param_groups[0]) * (weight - 1.0) + 1.0
+    state = control.state_dict()
+    again = torch.optim.Adam([p, late], lr=0.01, betas=(0.5, 0.999))
+    resumed = hooked(again)
+    again.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(
+        {"applied": state["applied"] | {0: 0.99}, "averages": {0: (12, weight)}}
+    )
+    for _ in range(3):
+        before = p.detach().clone()
+        again.step()
+        # The gradient has always been 1, so that each step is one of the learning rate.
+        assert torch.allclose(before - p.detach(), torch.full((3,), 0.01), rtol=1e-4)

@@ -41,6 +41,10 @@ class Point(NamedTuple):
     y: Any = 0
 
 
+class Labelled(Point):
+    """A named tuple whose members take attributes."""
+
+
 class Outer:
     class Inner(enum.Enum):
         A = "a"
@@ -132,6 +136,10 @@ def test_bug_a_checkpoint_changed_types_any_state_comes_back_as_it_was(state: An
         ({"c": OwnDict(a=1)}, r"test_exact_types\.OwnDict at objects\['it'\]\['c'\]"),
         (defaultdict(lambda: 1, a=1), r"function at objects\['it'\]\.default_factory"),
         ({"f": len, "g": lambda: 1}, r"at objects\['it'\]\['f'\]"),
+        (
+            {"n": torch.nested.nested_tensor([torch.ones(2)])},
+            r"torch\.Tensor at objects\['it'\]\['n'",
+        ),
         ([np.array([object()])], r"numpy\.ndarray at objects\['it'\]\[0\]"),
         ({"r": np.random.RandomState(0)}, r"RandomState at objects\['it'\]\['r'\]"),
         ({Path("x"): 1}, r"pathlib\.\w+ at a key of objects\['it'\]"),
@@ -158,6 +166,17 @@ def test_two_references_to_one_thing_stay_one_thing() -> None:
     state["a"][1] = 7.0
     assert state["b"][0] == 7.0
     assert state["c"][0] is state["c"][1] is state["d"].x
+
+
+def test_bug_a_named_tuple_lost_its_attributes(tmp_path: Path) -> None:
+    point = Labelled(1, 2)
+    point.colour = Colour.RED  # type: ignore[attr-defined]
+    back = round_trip([point])[0]
+    assert same(back, point)
+    assert vars(back) == {"colour": Colour.RED}
+    point.path = tmp_path  # type: ignore[attr-defined]
+    with pytest.raises(UnsupportedError, match=r"pathlib\.\w+ at objects\['it'\]\[0\]\.path"):
+        round_trip([point])
 
 
 def test_random_numbers_of_python_and_numpy_go_on() -> None:

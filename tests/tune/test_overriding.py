@@ -6,7 +6,7 @@ import inspect
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -181,6 +181,7 @@ def send(to: Any, seq: int, momentum: float, old: float) -> None:
     to.execute(lambda t: delivery._receive(t.trial_id, Directive(seq, decision), t))
 
 
+@pytest.mark.filterwarnings("error:the optimizer must be built with")
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
 def test_bug_an_override_of_save_checkpoint_forgot_momentum_and_statistics(
@@ -271,6 +272,49 @@ class ResetsAndAttaches(Resets):
         return True
 
 
+class InADictionary(Plain):
+    """Keeps what it trains in a dictionary, as many do, with a schedule beside it."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.noise = torch.Generator().manual_seed(0)
+        self.build(config)
+        self.attach(self.optimizer, saved={"model": self.model, "noise": self.noise})
+
+    def build(self, config: dict[str, Any]) -> None:
+        self.state = {"model": torch.nn.Linear(6, 1)}
+        self.state["optimizer"] = self.make(config)
+        self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0)
+
+    @property
+    def model(self) -> Any:  # type: ignore[override]
+        return self.state["model"]
+
+    @property
+    def optimizer(self) -> Any:  # type: ignore[override]
+        return self.state["optimizer"]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.build(new_config)
+        return True
+
+
+class InAnObject(InADictionary):
+    """Keeps it in an object, deeper down."""
+
+    def build(self, config: dict[str, Any]) -> None:
+        self.agent = SimpleNamespace(model=torch.nn.Linear(6, 1), optimizers=[])
+        self.agent.optimizers.append(self.make(config))
+        self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0)
+
+    @property
+    def model(self) -> Any:
+        return self.agent.model
+
+    @property
+    def optimizer(self) -> Any:
+        return self.agent.optimizers[0]
+
+
 def reset(actor: Any, name: str, config: dict[str, Any]) -> bool:
     info = SimpleNamespace(trial_id=name, trial_name=name, trial_resources=None)
     options = {}
@@ -284,7 +328,10 @@ def reset(actor: Any, name: str, config: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     "kind",
-    [Plain, Resets, ResetsAndBuilds, ResetsBySetup, ResetsAndAttaches],
+    [
+        *(Plain, Resets, ResetsAndBuilds, ResetsBySetup, ResetsAndAttaches),
+        *(InADictionary, InAnObject),
+    ],
     ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("mode", ["scheduler", "fixed"])
@@ -339,20 +386,18 @@ def test_an_optimizer_that_is_gone_or_goes_on_by_itself_is_named() -> None:
 class Hidden(Resets):
     """Keeps its optimizer where nobody looks."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        super().setup(config)
-        self.parts = [self._first]
+    hidden: ClassVar[list[Any]] = []
 
     @property
     def optimizer(self) -> Any:
-        return self.parts[0] if "parts" in vars(self) else self._first
+        return self.hidden[-1]
 
     @optimizer.setter
     def optimizer(self, value: Any) -> None:
-        self._first = value
+        self.hidden.append(value)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.parts = [self.make(new_config)]
+        self.optimizer = self.make(new_config)
         return True
 
 

@@ -81,6 +81,16 @@ def test_bug_another_metrics_nan_cost_the_checkpoint(
     assert channel.came == [GAP]
 
 
+@pytest.mark.parametrize(
+    "value", [np.float16("nan"), np.array(NAN), np.array([NAN]), torch.tensor(NAN), 10**400]
+)
+def test_bug_an_array_of_one_nan_was_taken_for_finite(value: Any) -> None:
+    trial, channel = recorded(sgd())
+    with pytest.raises(NonFiniteMetricError, match="study's metric 'loss' must be finite"):
+        trial.report({"loss": value}, checkpoint=True)
+    assert channel.came == []
+
+
 @pytest.mark.parametrize("metrics", [{"eval/loss": NAN}, {"eval": {"loss": NAN}}])
 def test_the_studys_metric_counts_nested_or_flat_and_among_several(metrics: dict[str, Any]) -> None:
     for metric in ("eval/loss", ["size", "eval/loss"], ("eval/loss",)):
@@ -212,6 +222,31 @@ def test_a_checkpoint_of_another_file_system_goes_to_the_trials_storage_and_come
     assert {file.name for file in stored.iterdir()} >= GAP | {"model.pt"}
     again = life(reports, {**ASKS, "checkpoints": [None]}, continues=first)
     assert [row["restored"] for row in again.reports(9)] == [True]
+
+
+def reports_what_it_continued_from(config: dict[str, Any]) -> None:
+    """Report the checkpoint that there is once more, as one without progress might."""
+    model = torch.nn.Linear(2, 1)
+    trial = attach(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), config)
+    restored = trial.restore(model=model)
+    there: Any = tune.get_checkpoint() or True
+    if config["elsewhere"] and there is not True:
+        filesystem = pyarrow.fs.SubTreeFileSystem(there.path, pyarrow.fs.LocalFileSystem())
+        there = ray.train.Checkpoint("", filesystem=filesystem)
+    trial.report({"loss": 1.0, "restored": restored}, checkpoint=there)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_bug_a_checkpoint_that_was_reported_once_more_lost_the_optimizer(
+    elsewhere: bool, life: Callable[..., Life]
+) -> None:
+    config = {**ASKS, "elsewhere": elsewhere}
+    lives = [life(reports_what_it_continued_from, config)]
+    rows = lives[0].reports(1)
+    for _ in range(2):
+        lives.append(life(reports_what_it_continued_from, config, continues=lives[-1]))
+        rows += lives[-1].reports(1)
+    assert [row["restored"] for row in rows] == [False, True, True]
 
 
 @pytest.fixture
