@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from gap_tune.control import apply_momentum
+from gap_tune.control import apply_momentum, group_momentum
 from gap_tune.errors import StateError, UnsupportedError
 from gap_tune.tune import delivery, keys, overriding
 from gap_tune.tune.attaching import check_start, make_tuning
@@ -39,7 +39,8 @@ class GapTrainable(tune.Trainable):
 
     With ``reuse_actors=True`` an actor takes the next trial by running ``setup`` again. A subclass
     that overrides ``reset_config`` may call ``attach`` there; without, gap_tune watches the same
-    optimizer from new, or the one that has taken its place, with the momentum it then has.
+    optimizer from new, or the one that has taken its place, with the momentum it then has, or the
+    configuration's where ``reset_config`` has left the last trial's.
 
     >>> class Parabola(GapTrainable):
     ...     def setup(self, config):
@@ -168,6 +169,7 @@ class GapTrainable(tune.Trainable):
                 watched is gone, or is one of ``gap_tune.optim``, which goes on with its own.
         """
         before, places = self._trial, self._places()
+        asked = keys.momentum_of(self.config)
         if before is not None:
             before.detach()
             optimizer, _, _ = self._given
@@ -177,6 +179,7 @@ class GapTrainable(tune.Trainable):
         if not super().reset(new_config, *args, **kwargs):
             return False
         if before is not None and self._trial is before:
+            self._take_momentum(asked)
             self._attach_again(places)
         return True
 
@@ -189,6 +192,22 @@ class GapTrainable(tune.Trainable):
     def execute(self, function: Any) -> Any:
         """Call a function with this trainable, as Ray's function trainables do."""
         return function(self)
+
+    def _take_momentum(self, before: Any) -> None:
+        """Give the optimizer what the trial asks for, where the last one's was left in it.
+
+        Args:
+            before: What the last trial asked for.
+        """
+        optimizer, asked, given = (
+            self._given[0],
+            keys.momentum_of(self.config),
+            self._given_momentum,
+        )
+        if asked in (None, before) or given is None or given != before or tunes_itself(optimizer):
+            return
+        if all(group_momentum(group) == given for group in optimizer.param_groups):
+            apply_momentum(optimizer, asked)
 
     def _attach_again(self, places: Whereabouts) -> None:
         """Watch the optimizer from new, or what has taken its place."""

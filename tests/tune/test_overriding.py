@@ -15,6 +15,7 @@ from ray.train._internal.storage import StorageContext
 from ray.tune.result import TRIAL_INFO
 
 from gap_tune import Decision, GapScheduler, GapTrainable, Reason
+from gap_tune.control import group_momentum
 from gap_tune.errors import NonFiniteMetricError, StateError
 from gap_tune.tune import delivery
 from gap_tune.tune.checkpointing import FILE
@@ -51,7 +52,7 @@ class Plain(GapTrainable):
             self.optimizer.step()
         return {
             "loss": loss.item(),
-            "used": self.optimizer.param_groups[0]["momentum"],
+            "used": group_momentum(self.optimizer.param_groups[0]),
             "process": os.getpid(),
             "done": self.iteration == 3,
         }
@@ -363,6 +364,27 @@ def test_a_reused_actor_does_not_start_with_what_another_trial_was_tuned_to() ->
     actor.train()
     reset(actor, "two", ASKS)
     assert actor.train()["used"] == 0.9
+
+
+def adam(parameters: Any, lr: float, momentum: float) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.999))
+
+
+@pytest.mark.filterwarnings("error:the optimizer must be built with")
+@pytest.mark.parametrize("make", [torch.optim.SGD, adam])
+def test_bug_a_reset_config_that_leaves_momentum_alone_kept_the_last_trials(make: Any) -> None:
+    class Kind(ResetsTheRate):
+        kind = staticmethod(make)
+
+    actor = trial(Kind, ASKS, "one")
+    actor.train()
+    send(actor, 1, 0.99, 0.9)
+    actor.train()
+    for name, asked in (("two", 0.5), ("three", 0.5), ("four", 0.8)):
+        reset(actor, name, {**ASKS, "momentum": asked})
+        assert actor.train()["gap/momentum"] == asked
+        send(actor, 1, 0.95, asked)
+        assert actor.train()["gap/momentum"] == 0.95
 
 
 def test_an_optimizer_that_is_gone_or_goes_on_by_itself_is_named() -> None:
