@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from gap_tune.tune import keys, nested
 
@@ -84,6 +85,8 @@ def _trained(
     for i, group in enumerate(optimizer.param_groups):
         named += [(f"parameter {k} of group {i}", p) for k, p in enumerate(group["params"])]
     for name, parameter in named:
+        if is_lazy(parameter):
+            continue
         # A rank looks at its own part of what is sharded.
         local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
         floats = local.is_floating_point() or local.is_complex()
