@@ -324,8 +324,8 @@ def _update_of(optimizer: torch.optim.Optimizer) -> Update:
     """Return how an optimizer's update depends on its momentum.
 
     An optimizer that the table of families does not know is taken for a sum of gradients where it
-    calls its coefficient ``momentum``, as SGD does, or for one of fixed size where it names steps
-    of an orthogonalisation, as Muon does.
+    calls its coefficient ``momentum``, as SGD does, or for one of fixed size where it is called
+    Muon or names steps of an orthogonalisation, as Muon does.
 
     Raises:
         UnsupportedError: When a group has no momentum; or has ``betas``, and the table does not
@@ -336,10 +336,10 @@ def _update_of(optimizer: torch.optim.Optimizer) -> Update:
     family = family_of(optimizer)
     if family is not None and family.update is not Update.MEMORYLESS:
         return family.update
-    if all("momentum" in group for group in optimizer.param_groups):
-        orthogonal = any("ns_steps" in group for group in optimizer.param_groups)
-        return Update.FIXED_SIZE if orthogonal else Update.SUM
     name = type(optimizer).__name__
+    if all("momentum" in group for group in optimizer.param_groups):
+        steps = any("ns_steps" in group for group in optimizer.param_groups)
+        return Update.FIXED_SIZE if steps or "muon" in name.lower() else Update.SUM
     raise UnsupportedError(
         "an optimizer with 'betas' must be of a class that the table of families knows (gap-tune "
         f"families), since its bias correction must follow momentum, but got {name}: name its like"
