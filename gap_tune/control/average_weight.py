@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from gap_tune.control.step_counts import StepCounts
 
 # Weight that changes no double-precision number.
 _NOTHING = 1e-17
+# Changes to remember of each parameter, for states that are loaded again.
+_REMEMBERED = 64
 # Of a parameter: steps taken and missing weight, None where the decay has always been the same.
 SavedNotes = list[list[tuple[int, float] | None]]
 
@@ -37,6 +40,18 @@ class Missing:
         return float(self.weight * beta ** max(0, steps - self.steps))
 
 
+@dataclass(frozen=True)
+class _Change:
+    """A note that was made, with what beta was at that count of steps; the last one holds on."""
+
+    note: Missing
+    betas: tuple[float, ...]
+
+    def covers(self, steps: int, beta: float) -> bool:
+        """Tell whether an average of so many steps, which beta came with, is one after this."""
+        return beta == self.betas[-1] or (steps == self.note.steps and beta in self.betas)
+
+
 class AverageWeight:
     """What each parameter's average lacks, for one of an optimizer's betas.
 
@@ -49,8 +64,10 @@ class AverageWeight:
         self._place, self._counts = place, counts
         # Without a note, beta has been the same since the first step.
         self._notes: dict[Tensor, Missing] = {}
-        # By the identity of a group: the beta of its last step.
-        self._latest: dict[int, float] = {}
+        # A state that is loaded may be of any earlier step.
+        self._changes: dict[Tensor, deque[_Change]] = defaultdict(_changes)
+        # By the first parameter of a group, which outlives copies of it: the beta of its last step.
+        self._latest: dict[Tensor, float] = {}
 
     def beta(self, group: Mapping[str, Any]) -> float:
         """Return a group's beta."""
@@ -58,17 +75,29 @@ class AverageWeight:
 
     def follow(self, groups: list[dict[str, Any]]) -> None:
         """Note, before a step, where a group's beta is another than at its last step."""
-        now: dict[int, float] = {}
-        for group in groups:
-            beta = now[id(group)] = self.beta(group)
-            latest = self._latest.get(id(group), beta)
+        now = self._betas(groups)
+        for group, (first, beta) in zip(_filled(groups), now.items(), strict=True):
+            latest = self._latest.get(first, beta)
             if beta == latest:
                 continue
             for parameter in group["params"]:
                 steps = self._counts.of(parameter, group)
                 note = self.note(parameter, steps) or Missing(0, 1.0)
-                self._notes[parameter] = Missing(steps, note.after(steps, latest))
+                note = self._notes[parameter] = Missing(steps, note.after(steps, latest))
+                self._remember(parameter, note, latest, beta)
         self._latest = now
+
+    def _betas(self, groups: list[dict[str, Any]]) -> dict[Tensor, float]:
+        return {group["params"][0]: self.beta(group) for group in _filled(groups)}
+
+    def _remember(self, parameter: Tensor, note: Missing, *betas: float) -> None:
+        changes = self._changes[parameter]
+        # What came after this count was left when an earlier state was loaded.
+        while changes and changes[-1].note.steps > note.steps:
+            changes.pop()
+        if changes and changes[-1].note.steps == note.steps:
+            betas = (*changes.pop().betas, *betas)
+        changes.append(_Change(note, betas))
 
     def has_note(self, parameter: Tensor) -> bool:
         """Tell whether a parameter's beta has changed, as far as it still matters."""
@@ -102,13 +131,36 @@ class AverageWeight:
         return notes
 
     def start(self, groups: list[dict[str, Any]], saved: SavedNotes) -> None:
-        """Start from a state that was loaded, with the saved notes that are of its steps."""
+        """Start from a state that was loaded: with the saved notes that are of its steps.
+
+        Else with the note that was in force when the optimizer had taken as many steps with the
+        beta that came with the state: it is then taken for one of the optimizer's own, as those
+        who go back to their best state load it.
+        """
         self._notes.clear()
-        self._latest = {id(group): self.beta(group) for group in groups}
-        for group, notes in zip(groups, saved, strict=False):
-            for parameter, note in zip(group["params"], notes, strict=False):
-                if note is not None and note[0] == self._counts.of(parameter, group):
-                    self._notes[parameter] = Missing(*note)
+        self._latest = self._betas(groups)
+        for i, group in enumerate(groups):
+            beta = self.beta(group)
+            notes = dict(enumerate(saved[i] if i < len(saved) else []))
+            for j, parameter in enumerate(group["params"]):
+                steps, known = self._counts.of(parameter, group), notes.get(j)
+                if known is not None and known[0] == steps:
+                    note: Missing | None = Missing(*known)
+                    self._remember(parameter, Missing(*known), beta)
+                else:
+                    note = self._remembered(parameter, steps, beta)
+                if note is not None:
+                    self._notes[parameter] = note
+
+    def _remembered(self, parameter: Tensor, steps: int, beta: float) -> Missing | None:
+        earlier = (c for c in reversed(self._changes.get(parameter, ())) if c.note.steps <= steps)
+        change = next(earlier, None)
+        return change.note if change is not None and change.covers(steps, beta) else None
+
+    def forget(self) -> None:
+        """Forget all changes so far."""
+        self._notes.clear()
+        self._changes.clear()
 
 
 def notes_of_groups(
@@ -127,3 +179,12 @@ def notes_of_groups(
         steps, weight = averages.get(i, (0, 0.0))
         notes.append([(steps, 1.0 - weight) if steps else None for _ in group["params"]])
     return notes
+
+
+def _changes() -> deque[_Change]:
+    return deque(maxlen=_REMEMBERED)
+
+
+def _filled(groups: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the groups that have parameters."""
+    return (group for group in groups if group["params"])

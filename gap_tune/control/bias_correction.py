@@ -124,6 +124,7 @@ class BiasCorrection:
                     if steps and note is not None:
                         ratio = _ratio(weight.beta(group), steps, note)
                         _rescale(self._optimizer, parameter, name, float(ratio))
+            weight.forget()
             weight.start(groups, [])
 
     def state_dict(self) -> list[SavedNotes]:
@@ -134,13 +135,16 @@ class BiasCorrection:
     def load_state_dict(self, state: list[SavedNotes]) -> None:
         """Continue from what ``state_dict`` returned, before or after the optimizer does."""
         self._saved = state
+        for weight in self._weights:
+            weight.forget()
         self.reread()
 
     def reread(self) -> None:
         """Start from an optimizer's state that has just been loaded.
 
-        Saved notes hold where the parameter's count is theirs, whichever was loaded first. Other
-        averages were made with the betas that came with them.
+        Saved notes hold where the parameter's count is theirs, whichever was loaded first; then
+        those that were made here (``AverageWeight.start``). Other averages were made with the
+        betas that came with them.
         """
         self._counts.read()
         for i, weight in enumerate(self._weights):

@@ -43,8 +43,9 @@ class Substitution:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self._own: list[tuple[dict[str, Any], str, Any]] = []
-        self._groups: list[dict[str, Any]] | None = None
+        # Group, key, what was there, what is there for the time of the step.
+        self._own: list[tuple[dict[str, Any], str, Any, Any]] = []
+        self._split: _Split | None = None
 
     def put_in(self, parts: list[list[Part]]) -> None:
         """Put factors on every group's learning rate.
@@ -57,21 +58,26 @@ class Substitution:
             self._decay_on_device(group, own)
             if len(own) == 1:
                 self._replace(group, own[0])
-        if all(len(own) <= 1 for own in parts):
-            return
-        self._groups = groups
-        self._optimizer.param_groups = [
-            one
-            for group, own in zip(groups, parts, strict=True)
-            for one in ([group] if len(own) <= 1 else [_group_of(group, part) for part in own])
-        ]
+        if any(len(own) > 1 for own in parts):
+            self._split = _Split(groups, parts)
+            self._optimizer.param_groups = self._split.groups
 
-    def take_out(self) -> None:
-        """Put back what ``put_in`` has replaced; harmless where it has not."""
-        if self._groups is not None:
-            self._optimizer.param_groups, self._groups = self._groups, None
+    def take_out(self, *, stepped: bool = False) -> None:
+        """Put back what ``put_in`` has replaced; harmless where it has not.
+
+        Args:
+            stepped: Whether the step was taken. A learning rate that a hook has written meanwhile
+                stays; after a step that raised, the one before it is put back.
+        """
+        split, self._split = self._split, None
+        if split is not None and self._optimizer.param_groups is split.groups:
+            self._optimizer.param_groups = split.joined(stepped=stepped)
         while self._own:
-            write(*self._own.pop())
+            group, key, own, put = self._own.pop()
+            # A tensor may be on a device, where asking would wait.
+            written = not isinstance(put, Tensor) and group[key] is not put
+            if not (stepped and written):
+                write(group, key, own)
 
     def _decay_on_device(self, group: Mapping[str, Any], parts: list[Part]) -> None:
         """Decay weights here where the factor, and so what undoes it, is known to a device only.
@@ -89,13 +95,52 @@ class Substitution:
         """Multiply a group's own numbers; in place where they are tensors, which graphs hold."""
         for key, value in _numbers(group, part).items():
             own = group[key]
-            self._own.append((group, key, own.clone() if isinstance(own, Tensor) else own))
+            kept = own.clone() if isinstance(own, Tensor) else own
             write(group, key, value)
+            self._own.append((group, key, kept, group[key]))
 
 
-def _group_of(group: Mapping[str, Any], part: Part) -> dict[str, Any]:
-    """Return a group of some of the parameters, with their learning rate."""
-    return {**group, "params": part.parameters, **_numbers(group, part)}
+class _Split:
+    """Groups some of which are several for the time of a step.
+
+    Args:
+        groups: The optimizer's own.
+        parts: Of each group.
+
+    Attributes:
+        groups: The groups of the step.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], parts: list[list[Part]]) -> None:
+        self._whole = groups
+        # Of each part: whose it is, its options as they were, those that are the step's alone.
+        self._parts: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], set[str]]] = []
+        self.groups: list[dict[str, Any]] = []
+        for group, own in zip(groups, parts, strict=True):
+            if len(own) <= 1:
+                self.groups.append(group)
+                continue
+            for part in own:
+                numbers = _numbers(group, part)
+                one = {**group, **numbers, "params": part.parameters}
+                self.groups.append(one)
+                self._parts.append((group, one, dict(one), {"params", *numbers}))
+        self._count = len(self.groups)
+
+    def joined(self, *, stepped: bool) -> list[dict[str, Any]]:
+        """Return the optimizer's own groups, with what was written into the parts meanwhile.
+
+        Args:
+            stepped: As of ``Substitution.take_out``.
+        """
+        for group, one, before, numbers in self._parts:
+            for key, value in one.items():
+                ours = key in numbers and (key == "params" or not stepped)
+                if not ours and value is not before.get(key):
+                    group[key] = value
+        # A step that raised has left the parts behind, and others have joined them since.
+        self._whole += self.groups[self._count :]
+        return self._whole
 
 
 def _numbers(group: Mapping[str, Any], part: Part) -> dict[str, Any]:

@@ -113,8 +113,10 @@ class MomentumControl:
         # What was applied to all groups, those included that join later; to some since then.
         self._everywhere: float | None = None
         self._applied: dict[int, float] = {}
-        # By group: the momentum that its learning rate belongs to.
+        # By group: the momentum that its learning rate belongs to; and groups where that is simply
+        # the momentum which they joined with.
         self._references: dict[int, float] = {}
+        self._own_references: set[int] = set()
         # Whether anything was applied; until then the optimizer follows torch bit for bit.
         self._changed = False
         self._trained: float | None = None
@@ -133,7 +135,7 @@ class MomentumControl:
 
     @property
     def trained_momentum(self) -> float:
-        """The momentum of the first group's last step; of its next one where a decision came."""
+        """The momentum of the first group's last step; of its next one before any was taken."""
         return self.momentum if self._trained is None else self._trained
 
     def momentum_of(self, group: int) -> float:
@@ -148,6 +150,7 @@ class MomentumControl:
             InvalidValueError: When ``value`` is outside [0, 1).
             UnsupportedError: When a group asks for Nesterov momentum and gets 0.
         """
+        self.settle()
         self._take_in_groups()
         groups = self._optimizer.param_groups
         # Also what something else has set must not count as what made the averages so far.
@@ -159,7 +162,10 @@ class MomentumControl:
             self._everywhere, self._applied = float(value), {}
         else:
             self._applied[group] = float(value)
-        self._changed, self._trained = True, None
+        self._changed = True
+        if self._correction is not None:
+            # At once: the optimizer may be copied before its next step.
+            self._correction.follow()
 
     def apply_beta2(self, value: float, *, group: int | None = None) -> None:
         """Set beta2 of one group, or of all, which hold ``betas``.
@@ -174,6 +180,7 @@ class MomentumControl:
 
     def differs(self, value: float, *, group: int | None = None) -> bool:
         """Tell whether a group, or any of them, is to use another momentum than ``value``."""
+        self.settle()
         self._take_in_groups()
         chosen = range(len(self._optimizer.param_groups)) if group is None else (group,)
         return any(self.momentum_of(i) != value for i in chosen)
@@ -185,12 +192,15 @@ class MomentumControl:
         self._insist()
         if self._correction is not None:
             self._correction.follow()
-        self._substitution.put_in([self._parts(g) for g in self._optimizer.param_groups])
+        groups = self._optimizer.param_groups
+        self._substitution.put_in([self._parts(i, group) for i, group in enumerate(groups)])
 
     def after_step(self, *_: Any) -> None:
         """Put the reference learning rates back. Register as a step post-hook, before others."""
-        self.settle()
-        self._trained = group_momentum(self._optimizer.param_groups[0])
+        self._substitution.take_out(stepped=True)
+        # A step without any gradient trains nothing.
+        if any(p.grad is not None for g in self._optimizer.param_groups for p in g["params"]):
+            self._trained = group_momentum(self._optimizer.param_groups[0])
         if self._correction is not None:
             self._correction.count()
 
@@ -199,9 +209,12 @@ class MomentumControl:
         self._substitution.take_out()
 
     def release(self) -> None:
-        """Leave the optimizer to itself; momentum stays as it is."""
+        """Leave the optimizer to itself; momentum stays as it is. Twice is harmless."""
+        registered = _CONTROLS.get(self._optimizer)
+        if registered is None or registered() is not self:
+            return
         self.settle()
-        _CONTROLS.pop(self._optimizer, None)
+        del _CONTROLS[self._optimizer]
         if self._correction is not None:
             self._correction.release()
         for group in self._optimizer.param_groups:
@@ -212,9 +225,10 @@ class MomentumControl:
     def after_load(self, *_: Any) -> None:
         """Go on from a state that was loaded. Register as a hook after ``load_state_dict``."""
         self._trained = None
+        self.settle()
         if self._correction is not None:
             self._correction.reread()
-        self._take_in_groups()
+        self._take_in_groups(loaded=True)
         self._insist(warn=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -247,18 +261,33 @@ class MomentumControl:
             self._correction.load_state_dict(averages)
         self.after_load()
 
-    def _take_in_groups(self) -> None:
+    def _take_in_groups(self, *, loaded: bool = False) -> None:
         """Let groups take part that were added since, or whose options a loaded state replaced."""
-        for i, group in enumerate(self._optimizer.param_groups):
+        groups = self._optimizer.param_groups
+        for i, group in enumerate(groups):
             if "reference_momentum" in group and i in self._references:
+                if loaded and not self._changed:
+                    # The momentum that came with it may well be another: it was tuned.
+                    self._own_references.discard(i)
                 self._references[i] = group["reference_momentum"]
                 continue
-            own = self._reference
-            if own is None:
-                # A checkpoint that was loaded before brings what its lr belongs to.
-                own = group.get("reference_momentum", group_momentum(group))
-            self._references[i] = group["reference_momentum"] = self._references.get(i, own)
+            if not (loaded and i in self._references):
+                self._references[i] = self._reference_of(i, group)
+            group["reference_momentum"] = self._references[i]
             set_momentum(self._optimizer, [group], self.momentum_of(i))
+        for gone in [i for i in self._references if i >= len(groups)]:
+            del self._references[gone]
+
+    def _reference_of(self, i: int, group: Mapping[str, Any]) -> float:
+        """Return the momentum that a new group's learning rate belongs to."""
+        self._own_references.discard(i)
+        if self._reference is not None:
+            return self._reference
+        if "reference_momentum" in group:
+            # A checkpoint that was loaded before brings what its lr belongs to.
+            return float(group["reference_momentum"])
+        self._own_references.add(i)
+        return group_momentum(group)
 
     def _insist(self, *, warn: bool = True) -> None:
         """Put applied momenta back where something else, such as OneCycleLR, changed them."""
@@ -280,9 +309,11 @@ class MomentumControl:
             stacklevel=2,
         )
 
-    def _parts(self, group: dict[str, Any]) -> list[Part]:
+    def _parts(self, i: int, group: dict[str, Any]) -> list[Part]:
         """Return what a group's parameters have their learning rates multiplied by now."""
-        coupled = coupling(group) if self.couples else 1.0
+        # What the training code's own schedule makes of momentum, its learning rate goes with.
+        own = not self._changed and i in self._own_references
+        coupled = 1.0 if own or not self.couples else coupling(group)
         if self.couples:
             group["coupled_lr"] = group["lr"] * coupled
         if self._correction is None or not self._changed:
@@ -295,8 +326,8 @@ def _update_of(optimizer: torch.optim.Optimizer) -> Update:
     """Return how an optimizer's update depends on its momentum.
 
     An optimizer that the table of families does not know is taken for a sum of gradients where it
-    calls its coefficient ``momentum``, as SGD does, or for one of fixed size where it names steps
-    of an orthogonalisation, as Muon does.
+    calls its coefficient ``momentum``, as SGD does, or for one of fixed size where it is called
+    Muon or names steps of an orthogonalisation, as Muon does.
 
     Raises:
         UnsupportedError: When a group has no momentum; or has ``betas``, and the table does not
@@ -307,10 +338,10 @@ def _update_of(optimizer: torch.optim.Optimizer) -> Update:
     family = family_of(optimizer)
     if family is not None and family.update is not Update.MEMORYLESS:
         return family.update
-    if all("momentum" in group for group in optimizer.param_groups):
-        orthogonal = any("ns_steps" in group for group in optimizer.param_groups)
-        return Update.FIXED_SIZE if orthogonal else Update.SUM
     name = type(optimizer).__name__
+    if all("momentum" in group for group in optimizer.param_groups):
+        steps = any("ns_steps" in group for group in optimizer.param_groups)
+        return Update.FIXED_SIZE if steps or "muon" in name.lower() else Update.SUM
     raise UnsupportedError(
         "an optimizer with 'betas' must be of a class that the table of families knows (gap-tune "
         f"families), since its bias correction must follow momentum, but got {name}: name its like"

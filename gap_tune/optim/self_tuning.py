@@ -95,6 +95,7 @@ class SelfTuning(torch.optim.Optimizer):
         if getattr(self, "_observers", None) is None:
             super().add_param_group(param_group)
             return
+        self._control.settle()
         if self._per_group:
             raise InvalidValueError(
                 f"each of the {len(self._rules)} groups has its own rule, but got another group: "
@@ -124,6 +125,7 @@ class SelfTuning(torch.optim.Optimizer):
             StateError: When the version is not this optimizer's, or the statistics are none;
                 nothing is loaded then.
         """
+        self._control.settle()
         own = state_dict.get(_KEY)
         difference = "" if own is None else self._difference(own)
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _KEY})
@@ -174,7 +176,13 @@ class SelfTuning(torch.optim.Optimizer):
     def _tune(self, **amp: Any) -> None:
         if all(isinstance(rule, FixedMomentum) for rule in self._rules):
             return
-        for i, (observer, part) in enumerate(zip(self._observers, self._parts(), strict=True)):
+        parts = self._parts()
+        if len(parts) != len(self._rules):
+            raise InvalidValueError(
+                f"each of the {len(self._rules)} groups has its own rule, but got {len(parts)} "
+                "groups: make the optimizer anew with those that are left."
+            )
+        for i, (observer, part) in enumerate(zip(self._observers, parts, strict=True)):
             # Without a gradient there is no step, and nothing to decide.
             stepped = observer.observe(parameters=part, **amp)
             if stepped and observer.calls % self._update_every == 0:

@@ -117,10 +117,12 @@ class TunedTrial:
         trial decides itself shows when the number of changes has grown.
         """
         reports = self.rows.to_dict("records")
-        for before, after in pairwise(reports):
+        for i, (before, after) in enumerate(pairwise(reports)):
             grown = after[keys.SEQ] > before[keys.SEQ]
             if grown if _decides_itself(after) else _text(before.get(keys.REASON)):
-                yield before, after
+                # Nothing trained with it until the first report that tells of further steps.
+                later = (r for r in reports[i + 1 :] if r[keys.STEPS] > before[keys.STEPS])
+                yield before, next(later, after)
 
 
 def _decides_itself(report: Mapping[str, Any]) -> bool:

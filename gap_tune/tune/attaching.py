@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from gap_tune.control import has_momentum
@@ -17,7 +18,7 @@ from gap_tune.tune import keys
 from gap_tune.tune.channels import open_channel
 from gap_tune.tune.observed import Controlled, Deciding, Observed
 from gap_tune.tune.session import TrialSession
-from gap_tune.tune.tuning import SelfTuned, Tuning, tunes_itself
+from gap_tune.tune.tuning import SelfTuned, Tuning, let_go, tunes_itself
 
 
 def attach(
@@ -119,6 +120,7 @@ def make_tuning(
     if itself and mode == keys.MODE_TRIAL:
         named = {f'config["{keys.SECTION}"]["{keys.RULE}"]': own.get(keys.RULE)}
         _refuse_options(optimizer, couple_lr=couple_lr, rule=rule, **monitor_options, **named)
+        let_go(optimizer)
         return SelfTuned(optimizer)
     if itself and not (mode == keys.MODE_FIXED and _holds_still(optimizer)):
         raise UnsupportedError(
@@ -126,6 +128,7 @@ def make_tuning(
             f"got {type(optimizer).__name__} of gap_tune.optim, which tunes it itself: take "
             'torch\'s optimizer, or "gap": {"mode": "trial"}.'
         )
+    let_go(optimizer)
     betas2 = tuple(float(beta2) for beta2 in own.get("betas2") or ())
     if mode == keys.MODE_FIXED:
         return Observed(optimizer, betas2=betas2, **monitor_options)
@@ -154,18 +157,7 @@ def check_start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any] | No
     """
     if not has_momentum(optimizer):
         return
-    first = optimizer.param_groups[0]
-    momentum_key = keys.section(config).get("momentum_key")
-    names: dict[str, tuple[Any, ...]] = {"momentum": (momentum_key, "momentum")}
-    if "momentum" not in first:
-        names = {"betas[0]": (momentum_key, "beta1", "momentum"), "betas[1]": ("beta2",)}
-    for argument, keys_of_it in names.items():
-        # Beside a nested section too, where the whole configuration was given.
-        found = {key: keys.setting(config or {}, key) for key in keys_of_it if key is not None}
-        name = next((key for key, value in found.items() if value is not None), "")
-        wanted = found.get(name)
-        if not isinstance(wanted, (int, float)) or isinstance(wanted, bool):
-            continue
+    for argument, name, wanted in _configured(config or {}, optimizer.param_groups[0]):
         built = [_argument(group, argument) for group in optimizer.param_groups]
         # Groups may hold float32 tensors, and some of them a momentum of their own.
         if not any(math.isclose(value, wanted, rel_tol=1e-6) for value in built):
@@ -175,6 +167,35 @@ def check_start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any] | No
                 f"until something changes it: pass config[{name!r}] to it.",
                 stacklevel=3,
             )
+
+
+def _configured(
+    config: Mapping[str, Any], group: Mapping[str, Any]
+) -> Iterator[tuple[str, str, float]]:
+    """Yield what a configuration says of a group's argument: argument, key and value."""
+    own = keys.section(config).get(keys.MOMENTUM_KEY)
+    names: dict[str, tuple[Any, ...]] = {"momentum": (own, "momentum")}
+    if "momentum" not in group:
+        names = {"betas[0]": (own, "beta1", "momentum", "betas"), "betas[1]": ("beta2", "betas")}
+    for argument, candidates in names.items():
+        for name in filter(None, candidates):
+            value = keys.setting(config, name)
+            if name == "betas" and isinstance(value, Sequence) and len(value) == 2:
+                value = value[argument == "betas[1]"]
+            number = _number(value)
+            if number is not None:
+                yield argument, name, number
+                break
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of a configuration, NumPy's and torch's included; None for all else."""
+    if isinstance(value, (bool, np.bool_, str, bytes)) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _argument(group: Mapping[str, Any], argument: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from gap_tune.tune import keys, nested
 
@@ -82,10 +83,14 @@ def _trained(
     """Yield every trained weight once; modules first, since they know its name."""
     seen: set[int] = set()
     modules = {n: thing for n, thing in objects.items() if isinstance(thing, torch.nn.Module)}
+    named: list[tuple[str, Tensor]]
     named = [(f"{n}.{k}", p) for n, m in modules.items() for k, p in m.named_parameters()]
     for i, group in enumerate(optimizer.param_groups):
         named += [(f"parameter {k} of group {i}", p) for k, p in enumerate(group["params"])]
     for name, parameter in named:
+        # Of a lazy module: without a shape until the first batch.
+        if is_lazy(parameter):
+            continue
         # A rank looks at its own part of what is sharded.
         local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
         floats = local.is_floating_point() or local.is_complex()

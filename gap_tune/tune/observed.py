@@ -40,13 +40,21 @@ class Observed(Tuning):
         self._hooks = hook_step(optimizer, after=self._after_step)
         self.monitor: GradientMonitor = GradientMonitor(optimizer, **monitor_options)
         self._hooks += hook_step(optimizer, before=self._before_step)
-        self._hooks.append(optimizer.register_load_state_dict_post_hook(self._after_load))
+        self._hooks += [
+            optimizer.register_state_dict_pre_hook(self._before_saving_or_loading),
+            optimizer.register_load_state_dict_pre_hook(self._before_saving_or_loading),
+            optimizer.register_load_state_dict_post_hook(self._after_load),
+        ]
 
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Do nothing: nobody decides."""
 
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._trained = self.momentum
+        if self.monitor.stepped:
+            self._trained = self.momentum
+
+    def _before_saving_or_loading(self, *_: Any) -> None:
+        self.settle()
 
     def _after_load(self, optimizer: Any) -> None:
         self._trained = None

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
-import torch
 from ray.train import Checkpoint
 
 from gap_tune.errors import InvalidValueError, NonFiniteMetricError, check_count
@@ -23,11 +21,8 @@ from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.delivery import Directive
 from gap_tune.tune.epochs import EpochLoops
 from gap_tune.tune.finite import first_non_finite, non_finite_weight
-from gap_tune.tune.tuning import Tuning
+from gap_tune.tune.tuning import Tuning, become_master
 from gap_tune.tune.wanted import Wanted, check_folder, prepared, wanted
-
-# Who tunes an optimizer now: a process that runs several trials may keep its optimizer.
-_masters: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[Tuning]] = WeakKeyDictionary()
 
 
 class TrialSession:
@@ -40,7 +35,7 @@ class TrialSession:
         self._objects: dict[str, Any] = {}
         self._epochs = EpochLoops()
         self._complain = Complaints()
-        _take_over(tuning)
+        become_master(tuning)
 
     @property
     def monitor(self) -> GradientMonitor | None:
@@ -284,16 +279,6 @@ class TrialSession:
             keys.STEPS_SINCE_CHANGE: statistics.steps - self._tuning.changed_at,
             keys.STATISTICS: _json(statistics.to_dict()),
         }
-
-
-def _take_over(tuning: Tuning) -> None:
-    """Let nobody else tune an optimizer, such as an earlier trial that left it behind."""
-    known = _masters.get(tuning.optimizer)
-    before = None if known is None else known()
-    if before is not None and before is not tuning:
-        before.settle()
-        before.detach()
-    _masters[tuning.optimizer] = ref(tuning)
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode

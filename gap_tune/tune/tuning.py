@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 
@@ -47,7 +48,7 @@ class Tuning(ABC):
     def trained_momentum(self) -> float | None:
         """The momentum of the last step, whatever was written into the optimizer since.
 
-        Of the next step, where a decision has come since or none was taken yet.
+        Of the next step, where none was taken yet.
         """
 
     @abstractmethod
@@ -147,3 +148,24 @@ class SelfTuned(Tuning):
 def tunes_itself(optimizer: object) -> bool:
     """Tell whether an optimizer is one of ``gap_tune.optim`` that tune their own momentum."""
     return hasattr(optimizer, "decision") and callable(getattr(optimizer, "statistics", None))
+
+
+# Who tunes an optimizer now: a process that runs several trials may keep its optimizer.
+_masters: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[Tuning]] = WeakKeyDictionary()
+
+
+def let_go(optimizer: torch.optim.Optimizer) -> None:
+    """Detach whoever tunes an optimizer so far, before another looks at what it finds there."""
+    known = _masters.pop(optimizer, None)
+    before = None if known is None else known()
+    if before is not None:
+        before.settle()
+        before.detach()
+
+
+def become_master(tuning: Tuning) -> None:
+    """Let nobody else tune an optimizer, such as an earlier trial that left it behind."""
+    known = _masters.get(tuning.optimizer)
+    if known is None or known() is not tuning:
+        let_go(tuning.optimizer)
+    _masters[tuning.optimizer] = ref(tuning)
