@@ -80,10 +80,15 @@ class AverageWeight:
             latest = self._latest.get(first, beta)
             if beta == latest:
                 continue
-            for parameter in group["params"]:
-                steps = self._counts.of(parameter, group)
-                note = self.note(parameter, steps) or Missing(0, 1.0)
-                note = self._notes[parameter] = Missing(steps, note.after(steps, latest))
+            # Parameters that went the same way share a note, so that ``is`` tells who has.
+            shared: dict[tuple[int, Missing | None], Missing] = {}
+            for parameter, steps in zip(group["params"], self._counts.of_all(group), strict=True):
+                known = self.note(parameter, steps)
+                note = shared.get((steps, known))
+                if note is None:
+                    missing = (known or Missing(0, 1.0)).after(steps, latest)
+                    note = shared[steps, known] = Missing(steps, missing)
+                self._notes[parameter] = note
                 self._remember(parameter, note, latest, beta)
         self._latest = now
 
@@ -99,9 +104,14 @@ class AverageWeight:
             betas = (*changes.pop().betas, *betas)
         changes.append(_Change(note, betas))
 
-    def has_note(self, parameter: Tensor) -> bool:
-        """Tell whether a parameter's beta has changed, as far as it still matters."""
-        return parameter in self._notes
+    def has_notes(self) -> bool:
+        """Tell whether any parameter's beta has changed, as far as it still matters."""
+        return bool(self._notes)
+
+    def notes(self, parameters: list[Tensor]) -> list[Missing | None]:
+        """Return the notes of parameters, whether or not they still hold (``note``)."""
+        # Of beta2 there hardly ever are any.
+        return list(map(self._notes.get, parameters)) if self._notes else [None] * len(parameters)
 
     def note(self, parameter: Tensor, steps: int) -> Missing | None:
         """Return a parameter's note; None where its average has been started anew since."""
@@ -111,12 +121,19 @@ class AverageWeight:
             return None
         return note
 
-    def settled(self, parameter: Tensor, steps: int, beta: float) -> Missing | None:
-        """Return ``note``, for the last time where both weights are whole: nothing is missing."""
-        note = self.note(parameter, steps)
-        if note is not None and max(note.weight, beta**steps) < _NOTHING:
-            del self._notes[parameter]
-        return note
+    def settle(self, parameters: list[Tensor], steps: int, beta: float) -> Missing | None:
+        """Return the note that parameters of as many steps share; None where ``note`` would.
+
+        It is returned for the last time where both weights are whole: nothing is missing.
+        """
+        note = self._notes.get(parameters[0])
+        if note is None:
+            return None
+        anew = steps < note.steps
+        if anew or max(note.weight, beta**steps) < _NOTHING:
+            for parameter in parameters:
+                del self._notes[parameter]
+        return None if anew else note
 
     def saved(self, groups: list[dict[str, Any]]) -> SavedNotes:
         """Return the notes by group and parameter, brought up to the present step."""
@@ -142,11 +159,13 @@ class AverageWeight:
         for i, group in enumerate(groups):
             beta = self.beta(group)
             notes = dict(enumerate(saved[i] if i < len(saved) else []))
+            shared: dict[tuple[int, float], Missing] = {}
             for j, parameter in enumerate(group["params"]):
                 steps, known = self._counts.of(parameter, group), notes.get(j)
+                note: Missing | None
                 if known is not None and known[0] == steps:
-                    note: Missing | None = Missing(*known)
-                    self._remember(parameter, Missing(*known), beta)
+                    note = shared.setdefault((known[0], known[1]), Missing(*known))
+                    self._remember(parameter, note, beta)
                 else:
                     note = self._remembered(parameter, steps, beta)
                 if note is not None:

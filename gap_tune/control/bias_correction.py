@@ -14,6 +14,7 @@ from gap_tune.control.step_counts import StepCounts, on_host
 
 # Optimizers that divide an average of squared gradients by 1 - beta2^t as well.
 _SECOND = (torch.optim.Adam, torch.optim.AdamW)
+_NO_NOTE = id(None)
 
 
 @dataclass(frozen=True)
@@ -72,37 +73,45 @@ class BiasCorrection:
         Parameters whose betas never changed have the factor 1 exactly: an optimizer that is never
         changed follows torch bit for bit.
         """
+        if not any(weight.has_notes() for weight in self._weights):
+            return [Part(1.0, group["params"])]
         found_inf = getattr(self._optimizer, "found_inf", None)
         on_device = found_inf is not None and not on_host(found_inf)
-        known: dict[Any, tuple[float | Tensor, float]] = {}
         parts: dict[Any, Part] = {}
-        for parameter in group["params"]:
-            key = self._key(parameter, group)
-            if key not in known:
-                step = self._counts.on_device(parameter) if on_device and key else None
-                known[key] = self._factors(group, key, step)
-            factor, eps = known[key]
-            by = (factor, eps) if isinstance(factor, float) else key
-            parts.setdefault(by, Part(factor, [], eps)).parameters.append(parameter)
+        for (steps, *noted), members in self._alike(group).items():
+            factor: float | Tensor = 1.0
+            eps = 1.0
+            if any(each != _NO_NOTE for each in noted):
+                step = self._counts.on_device(members[0]) if on_device else None
+                factor, eps = self._factors(group, members, steps, step)
+            by = (factor, eps) if isinstance(factor, float) else (steps, *noted)
+            if by in parts:
+                members = parts[by].parameters + members
+            parts[by] = Part(factor, members, eps)
         return list(parts.values())
 
-    def _key(self, parameter: Tensor, group: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return steps and notes, on which factors depend; empty where there are no notes."""
-        if not any(weight.has_note(parameter) for weight in self._weights):
-            return ()
-        steps = self._counts.of(parameter, group)
-        notes = (w.settled(parameter, steps, w.beta(group)) for w in self._weights)
-        return (steps, *notes)
+    def _alike(self, group: Mapping[str, Any]) -> dict[tuple[int, ...], list[Tensor]]:
+        """Return the parameters of a group by steps and, for each beta, the note's identity."""
+        parameters = group["params"]
+        noted = (map(id, weight.notes(parameters)) for weight in self._weights)
+        keys = list(zip(self._counts.of_all(group), *noted, strict=True))
+        # Almost always all have gone the same way.
+        if keys and keys.count(keys[0]) == len(keys):
+            return {keys[0]: parameters}
+        alike: dict[tuple[int, ...], list[Tensor]] = {}
+        for parameter, key in zip(parameters, keys, strict=True):
+            alike.setdefault(key, []).append(parameter)
+        return alike
 
     def _factors(
-        self, group: Mapping[str, Any], key: tuple[Any, ...], step: Tensor | None
+        self, group: Mapping[str, Any], members: list[Tensor], steps: int, step: Tensor | None
     ) -> tuple[float | Tensor, float]:
-        """Return what learning rate and epsilon are multiplied by."""
-        if not key:
-            return 1.0, 1.0
-        after = (key[0] if step is None else step) + 1
-        betas = [weight.beta(group) for weight in self._weights]
-        ratios = [_ratio(beta, after, note) for beta, note in zip(betas, key[1:], strict=True)]
+        """Return what learning rate and epsilon of parameters with the same notes are times."""
+        after: Any = (steps if step is None else step) + 1
+        ratios = []
+        for weight in self._weights:
+            beta = weight.beta(group)
+            ratios.append(_ratio(beta, after, weight.settle(members, steps, beta)))
         second = 1.0 if len(ratios) < 2 else ratios[1] ** -0.5
         # Fused kernels take epsilon as a number; it matters where gradients are as small.
         return ratios[0] * second, second if isinstance(second, float) else 1.0

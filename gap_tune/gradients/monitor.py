@@ -124,7 +124,9 @@ def is_placeholder_step(
         return False
     parameters = all_parameters(optimizer.param_groups)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    found = bool(gradients), any(map(_has_value, gradients))
+    # All of them: asking a sharded one is an affair of all ranks, which may differ in others.
+    values = [_has_value(gradient) for gradient in gradients]
+    found = bool(gradients), any(values)
     if process_group is not None:
         flags = torch.tensor(found, dtype=torch.int32, device=parameters[0].device)
         dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=process_group)

@@ -24,15 +24,14 @@ from gap_tune import apply_momentum
 from tests.tune.alone import order
 
 CHANGES = {3: 0.5, 10: 0.99, 12: 0.0, 25: 0.95, 27: 0.99, 40: 0.8}
-STEPS = 50
+STEPS = 45
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "Adam": torch.optim.Adam,
     "AdamW, fused": lambda p: torch.optim.AdamW(p, weight_decay=0.1, fused=True),
     "Adamax": torch.optim.Adamax,
-    "RAdam": torch.optim.RAdam,
 }
+ALWAYS: Callable[[int, int], bool] = lambda i, t: True  # noqa: E731
 PATTERNS: dict[str, Callable[[int, int], bool]] = {
-    "all": lambda i, t: True,
     "late": lambda i, t: i == 0 or t >= 8,
     "in turn": lambda i, t: (i + t) % 2 == 0,
 }
@@ -111,8 +110,8 @@ class Run:
             self.earlier = copy.deepcopy(self.optimizer.state_dict())
 
 
-# At a change, before it and after it, and later.
-@pytest.mark.parametrize("at", [(10, False), (10, True), (11, False), (26, False)], ids=str)
+# Right before a change, right after it, and between two.
+@pytest.mark.parametrize("at", [(10, False), (10, True), (26, False)], ids=str)
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -121,7 +120,7 @@ def test_bug_what_happened_to_an_optimizer_changed_the_size_of_its_steps(
 ) -> None:
     if event is load_by_distributed_checkpoint and pattern == "late" and at[0] < 20:
         # Distributed checkpoints lack parameters without state, and so refuse to load.
-        pattern = "all"
+        pattern = "in turn"
     plain, tuned = Run(OPTIMIZERS[name]), Run(OPTIMIZERS[name])
     tuned.trial = attached(tuned.optimizer)
     for t in range(STEPS):
@@ -154,7 +153,7 @@ def test_bug_a_copy_made_right_after_a_change_took_larger_steps(
             tuned.optimizer = duplicate(tuned.optimizer)
             tuned.parameters = tuned.optimizer.param_groups[0]["params"]
         for run in (plain, tuned):
-            run.step(t, PATTERNS["all"])
+            run.step(t, ALWAYS)
         torch.testing.assert_close(tuned.parameters[0], plain.parameters[0], rtol=1e-4, atol=1e-4)
 
 
@@ -214,7 +213,7 @@ def test_bug_a_learning_rate_that_a_hook_wrote_was_undone_after_the_step() -> No
         optimizer.param_groups[0]["lr"] = 0.05
 
     run.optimizer.register_step_pre_hook(write)
-    run.step(0, PATTERNS["all"])
+    run.step(0, ALWAYS)
     assert run.optimizer.param_groups[0]["lr"] == 0.05
 
 
@@ -230,7 +229,7 @@ def test_bug_a_schedule_of_momentum_changed_the_learning_rate_before_any_decisio
         if tuned and first == "scheduled":
             run.trial = attached(run.optimizer)
         for t in range(30):
-            run.step(t, PATTERNS["all"])
+            run.step(t, ALWAYS)
             schedule.step()
         return [parameter.detach() for parameter in run.parameters]
 
