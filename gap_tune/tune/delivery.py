@@ -38,9 +38,10 @@ version:
 19. the ``param_space`` that a searcher is told is the one that suggestions are merged into;
 20. ``CallbackList.get_state`` returns what callbacks save by their places in the list, and a study
     that is restored gives it back by those before its scheduler is handed any trial;
-21. each start of a trial's function, and of a worker's, has a session of its own (``get_session``,
-    and ``get_train_context`` in Ray Train's second generation), whose latest checkpoint is the one
-    that it last reported, whoever in there did.
+21. each start of a trial's function has a thread of its own (``training_thread`` of
+    ``get_session``), and each start of a worker's in Ray Train's second generation a context of its
+    own (``get_train_context``); their latest checkpoint is the one that was last reported there,
+    whoever did.
 """
 
 from __future__ import annotations
@@ -240,13 +241,14 @@ def start_of_function() -> Any:
         from ray.train._internal.session import get_session
 
         session = get_session()
-        if session is None:
-            from ray.train.v2._internal.execution.context import get_train_context
+        if session is not None:
+            # An actor that is reused, or whose trial goes on after a pause, keeps its session.
+            return session.training_thread
+        from ray.train.v2._internal.execution.context import get_train_context
 
-            session = get_train_context()
-    except (ImportError, RuntimeError):
+        return get_train_context()
+    except (AttributeError, ImportError, RuntimeError):
         return None
-    return session
 
 
 def base_scheduler(scheduler: Any) -> Any:

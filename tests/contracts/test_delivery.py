@@ -134,7 +134,7 @@ def test_fact_17_a_worker_can_finish_a_report_whose_checkpoint_was_not_stored() 
     assert "report_call_index" in context.__annotations__, "reports are counted otherwise"
 
 
-def test_fact_21_each_start_of_a_function_has_a_session_of_its_own(
+def test_fact_21_each_start_of_a_function_can_be_told_from_others(
     ray_address: str, tmp_path: Path
 ) -> None:
     seen: list[tuple[object, object]] = []
