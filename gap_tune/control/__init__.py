@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from gap_tune.control.applying import apply_momentum
 from gap_tune.control.momentum import group_momentum, has_momentum
-from gap_tune.control.momentum_control import MomentumControl, apply_momentum
+from gap_tune.control.momentum_control import MomentumControl
 
 __all__ = ["MomentumControl", "apply_momentum", "group_momentum", "has_momentum"]

@@ -11,12 +11,12 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 import torch
 
 from gap_tune.control.average_weight import notes_of_groups
-from gap_tune.control.bias_correction import BiasCorrection, Part, rescale_averages
+from gap_tune.control.bias_correction import BiasCorrection, Part
 from gap_tune.control.learning_rate import Substitution, coupling
 from gap_tune.control.momentum import apply_beta2, group_momentum, set_momentum
-from gap_tune.errors import UnsupportedError, check_range
-from gap_tune.gradients.wrappers import unwrapped
-from gap_tune.theory.families import Update, family_of
+from gap_tune.control.update import update_of
+from gap_tune.errors import check_range
+from gap_tune.theory.families import Update
 
 # Weak on both sides: a control holds its optimizer.
 _CONTROLS: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[MomentumControl]] = (
@@ -24,42 +24,10 @@ _CONTROLS: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[MomentumContro
 )
 
 
-def apply_momentum(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set the momentum (``momentum``, or beta1 of ``betas``) of every parameter group.
-
-    Buffers stay as they are, with two exceptions. At momentum 0 torch's SGD stops updating its
-    buffers, so they are dropped; otherwise a later momentum would revive an outdated direction.
-    Averages that the optimizer divides by ``1 - beta1^t`` (Adam and its like) are multiplied so
-    that they remain the means that they were: without that, going from 0.5 to 0.99 at step 10
-    would enlarge the step tenfold.
-
-    Args:
-        optimizer: Any optimizer whose groups hold ``momentum`` or ``betas``. Where gap_tune tunes
-            its momentum, the value holds until the next decision.
-        value: The momentum, in [0, 1).
-
-    Raises:
-        InvalidValueError: When ``value`` is outside [0, 1).
-        UnsupportedError: When a group has no momentum, or asks for Nesterov momentum of 0; no
-            group is changed then.
-
-    >>> optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))])
-    >>> apply_momentum(optimizer, 0.8)
-    >>> optimizer.param_groups[0]["betas"]
-    (0.8, 0.999)
-    """
-    optimizer = unwrapped(optimizer)
+def control_of(optimizer: torch.optim.Optimizer) -> MomentumControl | None:
+    """Return who controls an optimizer's momentum, if anybody does."""
     registered = _CONTROLS.get(optimizer)
-    control = None if registered is None else registered()
-    if control is not None:
-        control.apply(value)
-        return
-    value = check_range("momentum", value, 0.0, 1.0, high_open=True)
-    family = family_of(optimizer)
-    if family is not None and family.update is Update.CORRECTED_AVERAGE:
-        for group in optimizer.param_groups:
-            rescale_averages(optimizer, group, value)
-    set_momentum(optimizer, optimizer.param_groups, value)
+    return None if registered is None else registered()
 
 
 class MomentumControl:
@@ -101,7 +69,7 @@ class MomentumControl:
         couple_lr: bool | None = None,
         reference_momentum: float | None = None,
     ) -> None:
-        update = _update_of(optimizer)
+        update = update_of(optimizer)
         if reference_momentum is not None:
             check_range("reference_momentum", reference_momentum, 0.0, 1.0, high_open=True)
         self._optimizer = optimizer
@@ -210,8 +178,7 @@ class MomentumControl:
 
     def release(self) -> None:
         """Leave the optimizer to itself; momentum stays as it is. Twice is harmless."""
-        registered = _CONTROLS.get(self._optimizer)
-        if registered is None or registered() is not self:
+        if control_of(self._optimizer) is not self:
             return
         self.settle()
         del _CONTROLS[self._optimizer]
@@ -320,31 +287,3 @@ class MomentumControl:
             return [Part(coupled, group["params"])]
         parts = self._correction.parts(group)
         return parts if coupled == 1.0 else [replace(p, factor=coupled * p.factor) for p in parts]
-
-
-def _update_of(optimizer: torch.optim.Optimizer) -> Update:
-    """Return how an optimizer's update depends on its momentum.
-
-    An optimizer that the table of families does not know is taken for a sum of gradients where it
-    calls its coefficient ``momentum``, as SGD does, or for one of fixed size where it is called
-    Muon or names steps of an orthogonalisation, as Muon does.
-
-    Raises:
-        UnsupportedError: When a group has no momentum; or has ``betas``, and the table does not
-            know whether averages are divided by ``1 - beta1^t``.
-    """
-    for group in optimizer.param_groups:
-        group_momentum(group)
-    family = family_of(optimizer)
-    if family is not None and family.update is not Update.MEMORYLESS:
-        return family.update
-    name = type(optimizer).__name__
-    if all("momentum" in group for group in optimizer.param_groups):
-        steps = any("ns_steps" in group for group in optimizer.param_groups)
-        return Update.FIXED_SIZE if steps or "muon" in name.lower() else Update.SUM
-    raise UnsupportedError(
-        "an optimizer with 'betas' must be of a class that the table of families knows (gap-tune "
-        f"families), since its bias correction must follow momentum, but got {name}: name its like"
-        f' by gap_tune.theory.families.register({name}, like="AdamW"), or leave the trial\'s '
-        'momentum alone ("gap": {"mode": "fixed"}).'
-    )
