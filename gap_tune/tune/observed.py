@@ -148,9 +148,13 @@ class Controlled(Observed):
         self._control.after_load()
 
     def follow(self, decision: Decision) -> None:
-        """Apply a decision of the scheduler."""
-        self.seq += 1
+        """Apply a decision of the scheduler.
+
+        One that is there already counts for none: two reports without a step between them lead to
+        the same decision twice, since what was decided first has not trained yet.
+        """
         if self._apply(decision):
+            self.seq += 1
             self.changed_at = self.monitor.statistics().steps
 
     def _apply(self, decision: Decision) -> bool:

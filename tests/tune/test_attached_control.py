@@ -123,6 +123,24 @@ def test_bug_a_group_added_later_is_in_checkpoints_and_tuned(tmp_path: Path) -> 
     assert [group["reference_momentum"] for group in again.param_groups] == [0.9, 0.9]
 
 
+def test_bug_a_change_that_two_reports_lead_to_is_counted_once() -> None:
+    parameter = weight()
+    optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=0.9)
+    trial = attached(optimizer)
+    parameter.grad = torch.ones(20)
+    optimizer.step()
+    for _ in range(2):
+        # What trained is still 0.9, so the scheduler decides the same again.
+        result = trial.result({})
+        assert result[keys.MOMENTUM] == 0.9
+        trial.receive(order(result[keys.SEQ] + 1, 0.5))
+    optimizer.step()
+    assert trial.result({})[keys.MOMENTUM] == 0.5
+    assert trial.result({})[keys.SEQ] == 1
+    trial.receive(order(2, 0.8))
+    assert (trial.seq, trial.momentum) == (2, 0.8)
+
+
 @pytest.mark.parametrize("groups", [1, 3])
 def test_bug_a_checkpoint_of_another_number_of_groups_says_which(
     groups: int, tmp_path: Path
