@@ -39,7 +39,7 @@ def objectives(config: dict[str, Any]) -> None:
             (weight.square().sum() / 2).backward()
             optimizer.step()
         trial.report({"loss": weight.square().sum().item(), "eval": {"size": config["lr"]}})
-        marker = Path(config["marker"])
+        marker = Path(config["restart_marker"])
         if not marker.exists():
             marker.touch()
             raise RuntimeError("once")
@@ -56,7 +56,7 @@ def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
     ]
     tuner = tune.Tuner(
         objectives,
-        param_space={"lr": tune.loguniform(1e-3, 0.1), "marker": str(tmp_path / "died")},
+        param_space={"lr": tune.loguniform(1e-3, 0.1), "restart_marker": str(tmp_path / "died")},
         tune_config=tune.TuneConfig(
             num_samples=2,
             search_alg=GapSearch(inner, lr="lr"),
