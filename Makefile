@@ -10,7 +10,7 @@ LOWEST_STAMP := .venv-lowest/.ready
 LOWEST_PYTHON ?= 3.11
 LOWEST_TESTS := gap_tune tests/contracts tests/test_cli.py tests/test_requirements.py \
 	tests/dashboards/test_files.py tests/optim/test_reference.py tests/report/test_images.py \
-	tests/report/test_page.py tests/study/test_study.py tests/tune tests/workloads/test_in_tune.py
+	tests/report/test_page.py tests/study/test_study.py tests/tune tests/training/test_in_tune.py
 
 .PHONY: demo test lowest faults lint format check bench clean
 .DELETE_ON_ERROR:
@@ -38,9 +38,9 @@ $(LOWEST_STAMP): pyproject.toml constraints.txt $(STAMP)
 
 lowest: $(LOWEST_STAMP)
 	$(LOWEST)/gap-tune demo --epochs 4 --progress quiet
-	$(LOWEST)/pytest $(LOWEST_TESTS) --ignore tests/tune/test_loggers.py \
-		--ignore tests/tune/test_torch_trainer.py
-	RAY_TRAIN_V2_ENABLED=1 $(LOWEST)/pytest tests/tune/test_torch_trainer.py
+	$(LOWEST)/pytest $(LOWEST_TESTS) --ignore tests/tune/monitoring/test_loggers.py \
+		--ignore tests/tune/integrations/test_torch_trainer.py
+	RAY_TRAIN_V2_ENABLED=1 $(LOWEST)/pytest tests/tune/integrations/test_torch_trainer.py
 
 # The tests that take longest: killed processes, lost nodes, full disks, browsers, examples. Two
 # files at a time, each with a Ray session of its own.

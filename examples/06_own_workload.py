@@ -58,7 +58,7 @@ class Spirals:
 
 
 if __name__ == "__main__":
-    from gap_tune.workloads.local import run
+    from gap_tune.training.local import run
 
     # Without Ray; "trial" lets the trial choose its own momentum while it trains.
     config = {"workload": "06_own_workload:Spirals", "gap": {"mode": "trial"}}

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import gap_tune
-from gap_tune.tune.lightning import GapCallback
+from gap_tune.tune.integrations.lightning import GapCallback
 
 
 class Digits(lightning.LightningModule):

@@ -15,7 +15,7 @@ from ray import tune
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
 import gap_tune
-from gap_tune.tune.hugging_face import GapCallback
+from gap_tune.tune.integrations.hugging_face import GapCallback
 
 
 def counting(start: int) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gap_tune import _moved
 from gap_tune.control import apply_momentum
 from gap_tune.gradients import DEFAULT_CANDIDATES, AlignmentStatistics, GradientMonitor
 from gap_tune.rules import (
@@ -61,6 +62,9 @@ __all__ = [
     "attach",
     "probe",
 ]
+
+
+_moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -21,11 +21,12 @@ import gap_tune
 import gap_tune.optim
 from gap_tune.errors import GapTuneError
 from gap_tune.study import Resources, Study
-from gap_tune.tune import checkpointing, keys
-from gap_tune.tune.channels import FunctionChannel
+from gap_tune.tune import keys
 from gap_tune.tune.finite import non_finite_message
-from gap_tune.tune.wanted import prepared
-from gap_tune.tune.workers import WorkerChannel
+from gap_tune.tune.trial import checkpointing
+from gap_tune.tune.trial.channels import FunctionChannel
+from gap_tune.tune.trial.wanted import prepared
+from gap_tune.tune.trial.workers import WorkerChannel
 
 Provoke = Callable[[Path], str]
 PROVOKED: list[Provoke] = []
@@ -210,5 +211,5 @@ def no_lightning(folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("lightning", "lightning.pytorch", "pytorch_lightning"):
             patch.setitem(sys.modules, name, None)
-        patch.delitem(sys.modules, "gap_tune.tune.lightning", raising=False)
-        importlib.import_module("gap_tune.tune.lightning")
+        patch.delitem(sys.modules, "gap_tune.tune.integrations.lightning", raising=False)
+        importlib.import_module("gap_tune.tune.integrations.lightning")

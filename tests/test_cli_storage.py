@@ -11,7 +11,7 @@ import pyarrow.fs
 import pytest
 
 from tests.object_storage import CREDENTIALS, filesystem, serving, uri
-from tests.report.test_experiment import TUNED, write_state, write_trial
+from tests.records.test_experiments import TUNED, write_state, write_trial
 from tests.test_cli import call
 
 

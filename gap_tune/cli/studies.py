@@ -155,7 +155,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a study anew and print its table."""
-    from gap_tune.report.images import check_format, write_images
+    from gap_tune.report.figures.images import check_format, write_images
     from gap_tune.study.remote_store import open_store, without_secrets
 
     if figures is not None:
@@ -174,9 +174,9 @@ def report(
 
 def _read(store: Store, called: str, metric: str | None, mode: str | None) -> tuple[Path, Records]:
     """Return the experiment in a store, which may be the store itself, and its records."""
-    from gap_tune.report.experiment import is_experiment, read_experiment
+    from gap_tune.records.experiments import is_experiment, read_experiment
+    from gap_tune.records.studies import EXPERIMENT, STUDY_FILE
     from gap_tune.study import read_records
-    from gap_tune.study.records import EXPERIMENT, STUDY_FILE
 
     folder = store.folder
     if is_experiment(folder) and not (folder / STUDY_FILE).exists():
@@ -235,8 +235,8 @@ def _resumed(study: Study, callbacks: list[Any]) -> Records:
 def _run(study: Study, go: Callable[[Study, list[Any]], Records], style: str) -> None:
     import optuna
 
-    from gap_tune.tune.progress import Progress
-    from gap_tune.tune.ray_dashboard import DashboardLink
+    from gap_tune.tune.monitoring.progress import Progress
+    from gap_tune.tune.monitoring.ray_dashboard import DashboardLink
 
     # The table shows what optuna would say of every trial.
     optuna.logging.set_verbosity(optuna.logging.WARNING)

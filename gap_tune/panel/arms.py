@@ -6,7 +6,7 @@ from typing import Any
 
 from gap_tune.errors import InvalidValueError
 from gap_tune.study.arms import parse_arm
-from gap_tune.study.plan import PlannedTrials
+from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.tune import GapSearch
 
 METRIC = "validation_loss"

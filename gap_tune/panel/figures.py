@@ -11,7 +11,7 @@ from scipy.stats import gmean
 from gap_tune.panel.arms import is_fixed
 from gap_tune.panel.scores import ACROSS, TUNED, Scores
 from gap_tune.panel.summary import standing
-from gap_tune.report.figure_style import ArmLook, figure, label
+from gap_tune.report.figures.style import ArmLook, figure, label
 
 # Told apart with every common colour vision; dashes and symbols say the same again.
 _COLOURS = ("#D55E00", "#9467BD", "#CC79A7", "#009E73", "#A69500", "#0072B2")

@@ -12,8 +12,8 @@ import numpy as np
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.panel.arms import arm_name, family_of
+from gap_tune.training.families.table import get_family
 from gap_tune.workloads import get_workload
-from gap_tune.workloads.families import get_family
 
 SHIPPED = Path(__file__).with_name("settings.toml")
 _QUICK_SEEDS = 2

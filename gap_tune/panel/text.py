@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gap_tune.workloads.base import Recipes
-from gap_tune.workloads.characters import Characters
+from gap_tune.workloads.text.characters import Characters
 
 
 class ShippedText(Characters):

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from gap_tune.gradients.statistics import AlignmentStatistics
+from gap_tune.records.studies import Records
 from gap_tune.report.finals import fixed_arms, unit
-from gap_tune.study.records import Records
 from gap_tune.tune import keys
 
 # What a report may do wrong, a malformed or hostile one included.

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from gap_tune.errors import InvalidValueError
+from gap_tune.records.studies import Records
 from gap_tune.report.tables import summarise
-from gap_tune.study.records import Records
 
 
 def write_csv(records: Records, folder: Path | str) -> list[Path]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from gap_tune.report import courses, plots, sentences
+from gap_tune.records.studies import Records
+from gap_tune.report import sentences
 from gap_tune.report.decisions import DecisionRun, TunedTrial, tuned_trials
+from gap_tune.report.figures import courses, plots
 from gap_tune.report.files import write_whole
 from gap_tune.report.finals import (
     arm_names,
@@ -22,7 +24,6 @@ from gap_tune.report.html import page_figure, render_page
 from gap_tune.report.tables import spent, summarise
 from gap_tune.report.verdict import Verdict, verdict
 from gap_tune.study.arms import GAP
-from gap_tune.study.records import Records
 
 # Of a study that does not say so itself.
 _SAID_OF_NONE = {"settings": {}, "versions": {}, "command": "", "experiment": ""}

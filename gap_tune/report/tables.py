@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from gap_tune.records.studies import Records
 from gap_tune.report.finals import (
     arm_names,
     best_fixed_arm,
@@ -15,7 +16,6 @@ from gap_tune.report.finals import (
     values_by_seed,
 )
 from gap_tune.report.paired import PairedDifference
-from gap_tune.study.records import Records
 
 
 def summarise(records: Records) -> pd.DataFrame:

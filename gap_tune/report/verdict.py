@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gap_tune.records.studies import Records
 from gap_tune.report import sentences
 from gap_tune.report.finals import (
     arm_names,
@@ -19,7 +20,6 @@ from gap_tune.report.finals import (
 from gap_tune.report.formatting import plural
 from gap_tune.report.paired import PairedDifference
 from gap_tune.study.arms import GAP
-from gap_tune.study.records import Records
 
 Kind = Literal["gain", "no gain", "loss", "undecided"]
 

@@ -1,8 +1,8 @@
 """Studies: arms compared with paired seeds at a stated budget, and their records."""
 
+from gap_tune.records.studies import Records, read_records
 from gap_tune.study.arms import Arm, parse_arm
 from gap_tune.study.budget import Budget
-from gap_tune.study.records import Records, read_records
 from gap_tune.study.resources import Resources
 from gap_tune.study.study import Study
 

@@ -15,8 +15,8 @@ from gap_tune.rules import (
     is_rule_name,
     rule_names,
 )
+from gap_tune.training.families.table import FAMILIES, get_family
 from gap_tune.tune import keys
-from gap_tune.workloads.families import FAMILIES, get_family
 
 DEMO_MOMENTA = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.study.arms import BASE_FAMILIES, Arm
+from gap_tune.training.batches import check_batch_size
+from gap_tune.training.families.table import get_family
+from gap_tune.training.held_out import with_held_out
+from gap_tune.training.settings import Settings
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.base import Workload
-from gap_tune.workloads.batches import check_batch_size
-from gap_tune.workloads.families import get_family
-from gap_tune.workloads.held_out import with_held_out
-from gap_tune.workloads.settings import Settings
 
 # How far searches go down and up from the recipe's learning rate.
 _DOWN, _UP = 10.0, 3.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gap_tune.errors import StateError
-from gap_tune.study.records import STUDY_FILE
+from gap_tune.records.studies import STUDY_FILE
 from gap_tune.study.remote_store import without_secrets
 from gap_tune.study.resources import Resources
 

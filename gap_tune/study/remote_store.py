@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.fs
 
 from gap_tune.errors import InvalidValueError, StorageError
+from gap_tune.records.studies import RUN_FILE, STUDY_FILE
 from gap_tune.rules.recorded import DECISIONS_FILE
-from gap_tune.study.records import RUN_FILE, STUDY_FILE
 from gap_tune.study.store import Store
 
 # Copies at a time: a small object takes a round trip, not bandwidth.

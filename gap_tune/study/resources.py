@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import ray
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
-from gap_tune.tune.ray_dashboard import named_job
-from gap_tune.workloads.distributed import COORDINATOR
+from gap_tune.training.distributed import COORDINATOR
+from gap_tune.tune.monitoring.ray_dashboard import named_job
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any
 from ray import tune
 
 from gap_tune.errors import StorageError
-from gap_tune.study.records import RUN_FILE, STUDY_FILE, run_state, trial_states
+from gap_tune.records.studies import RUN_FILE, STUDY_FILE, run_state, trial_states
 from gap_tune.study.resources import Resources
 from gap_tune.study.searches import Search
 from gap_tune.study.store import Store
-from gap_tune.tune.ray_dashboard import recognisable
-from gap_tune.workloads.distributed import train_on_ranks
-from gap_tune.workloads.loop import train
+from gap_tune.training.distributed import train_on_ranks
+from gap_tune.training.loop import train
+from gap_tune.tune.monitoring.ray_dashboard import recognisable
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from ray.tune.search.optuna import OptunaSearch
 from gap_tune.errors import InvalidValueError
 from gap_tune.study.arms import ASHA, GRID, MEDIAN, PBT, Arm
 from gap_tune.study.conditions import Conditions
-from gap_tune.study.plan import PlannedTrials
-from gap_tune.study.population import Population
-from gap_tune.study.spending import WithinSteps
+from gap_tune.study.methods.plan import PlannedTrials
+from gap_tune.study.methods.population import Population
+from gap_tune.study.methods.spending import WithinSteps
+from gap_tune.training.families.table import get_family
 from gap_tune.tune import GapScheduler, GapSearch, keys
-from gap_tune.workloads.families import get_family
 
 # The momentum that recipes are meant for: where a search begins.
 _USUAL_MOMENTUM = 0.9

@@ -11,18 +11,18 @@ from typing import Any
 from ray import tune
 
 from gap_tune.errors import InvalidValueError, UnsupportedError, check_count
+from gap_tune.records.studies import EXPERIMENT, RUNS, STUDY_FILE, Records, read_records
 from gap_tune.study.arms import ASHA, GRID, MEDIAN, PBT, Arm, check_arms, parse_arm
 from gap_tune.study.budget import Budget
 from gap_tune.study.conditions import make_conditions
 from gap_tune.study.describe import arguments_of, describe, differences
-from gap_tune.study.records import EXPERIMENT, RUNS, STUDY_FILE, Records, read_records
 from gap_tune.study.remote_store import open_store
 from gap_tune.study.resources import Resources
 from gap_tune.study.runs import Run, file_name
 from gap_tune.study.searches import planned, searched
 from gap_tune.study.store import Store
-from gap_tune.tune.histogram import MomentumHistogram
-from gap_tune.tune.metrics import RayMetrics
+from gap_tune.tune.monitoring.histogram import MomentumHistogram
+from gap_tune.tune.monitoring.metrics import RayMetrics
 
 
 class Study:

@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gap_tune.tune.attaching import attach as attach
-    from gap_tune.tune.decisions import RecordedDecision as RecordedDecision
-    from gap_tune.tune.decisions import read_decisions as read_decisions
-    from gap_tune.tune.scheduler import GapScheduler as GapScheduler
+    from gap_tune.tune.integrations.trainable import GapTrainable as GapTrainable
+    from gap_tune.tune.scheduling.decisions import RecordedDecision as RecordedDecision
+    from gap_tune.tune.scheduling.decisions import read_decisions as read_decisions
+    from gap_tune.tune.scheduling.scheduler import GapScheduler as GapScheduler
     from gap_tune.tune.search import GapSearch as GapSearch
-    from gap_tune.tune.session import TrialSession as TrialSession
-    from gap_tune.tune.trainable import GapTrainable as GapTrainable
+    from gap_tune.tune.trial.attaching import attach as attach
+    from gap_tune.tune.trial.session import TrialSession as TrialSession
 
 _MODULES = {
-    "GapScheduler": "gap_tune.tune.scheduler",
+    "GapScheduler": "gap_tune.tune.scheduling.scheduler",
     "GapSearch": "gap_tune.tune.search",
-    "GapTrainable": "gap_tune.tune.trainable",
-    "RecordedDecision": "gap_tune.tune.decisions",
-    "TrialSession": "gap_tune.tune.session",
-    "attach": "gap_tune.tune.attaching",
-    "read_decisions": "gap_tune.tune.decisions",
+    "GapTrainable": "gap_tune.tune.integrations.trainable",
+    "RecordedDecision": "gap_tune.tune.scheduling.decisions",
+    "TrialSession": "gap_tune.tune.trial.session",
+    "attach": "gap_tune.tune.trial.attaching",
+    "read_decisions": "gap_tune.tune.scheduling.decisions",
 }
 
 __all__ = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from torch import Generator, Tensor, nn
-from torch.utils.data import default_collate
+from torch.utils.data import Subset, TensorDataset, default_collate
 
 # Learning rate and weight decay, by optimizer family.
 Recipes = Mapping[str, Mapping[str, float]]
@@ -22,6 +22,14 @@ class Samples(Protocol):
 
     def __getitem__(self, index: int) -> Any:
         """Return a sample: inputs and target."""
+
+
+def take(samples: Samples, indices: Tensor) -> Samples:
+    """Return the samples at the indices, as a dataset."""
+    if isinstance(samples, TensorDataset):
+        return TensorDataset(*(tensor[indices] for tensor in samples.tensors))
+    chosen: Samples = Subset(samples, indices.tolist())  # type: ignore[arg-type]
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import Any
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.rules.importing import imported
 from gap_tune.workloads.base import Workload
-from gap_tune.workloads.characters import Characters
-from gap_tune.workloads.cifar import CIFAR10, CIFAR100
-from gap_tune.workloads.digits import DigitsCNN, DigitsMLP, DigitsResNet
-from gap_tune.workloads.language import Language
 from gap_tune.workloads.logistic import Logistic
 from gap_tune.workloads.quadratic import Quadratic
-from gap_tune.workloads.vit import ViT
+from gap_tune.workloads.text.characters import Characters
+from gap_tune.workloads.text.language import Language
+from gap_tune.workloads.vision.cifar import CIFAR10, CIFAR100
+from gap_tune.workloads.vision.digits import DigitsCNN, DigitsMLP, DigitsResNet
+from gap_tune.workloads.vision.vit import ViT
 
 ENTRY_POINTS = "gap_tune.workloads"
 _METHODS = ("model", "data", "loss", "metrics")

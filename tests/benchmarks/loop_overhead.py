@@ -22,9 +22,9 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from gap_tune import GradientMonitor
+from gap_tune.training.running import prepare
 from gap_tune.workloads.base import Splits
-from gap_tune.workloads.cifar import CIFAR100
-from gap_tune.workloads.running import prepare
+from gap_tune.workloads.vision.cifar import CIFAR100
 
 BATCH = 128
 BAR = 1.01

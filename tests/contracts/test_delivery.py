@@ -11,7 +11,7 @@ from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
 from ray.tune.trainable.function_trainable import wrap_function
 
-from gap_tune.tune import delivery
+from gap_tune.tune.ray_private import delivery
 from tests.contracts import watched
 from tests.contracts.watched import DIES_AT, PAUSE_S, ROUNDS, Outcome
 

@@ -16,7 +16,7 @@ from ray.tune.logger import JsonLoggerCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, ResourceChangingScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
-from gap_tune.tune import delivery, watching
+from gap_tune.tune.ray_private import delivery, watching
 from tests.contracts.watched import Sender
 
 

@@ -88,7 +88,7 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         self.live: Counter[str] = Counter()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        from gap_tune.tune import watching
+        from gap_tune.tune.ray_private import watching
 
         self.installed.append(
             watching.watch_trials(tune_controller, started=self.on_start, reported=self.on_report)
@@ -96,7 +96,7 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         super().on_trial_add(tune_controller, trial)
 
     def on_start(self, trial: Any) -> None:
-        from gap_tune.tune import delivery
+        from gap_tune.tune.ray_private import delivery
 
         self.starts.append((trial.config["marker"], delivery.checkpoint_metrics(trial)))
         trial.temporary_state.ray_actor.execute.remote(partial(note, "start"))

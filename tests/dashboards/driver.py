@@ -13,9 +13,9 @@ import torch
 from ray import tune
 
 from gap_tune import GapScheduler, GapSearch, attach
-from gap_tune.study.plan import PlannedTrials
-from gap_tune.tune.metrics import RayMetrics
-from gap_tune.tune.ray_dashboard import dashboard_link, named_job, recognisable
+from gap_tune.study.methods.plan import PlannedTrials
+from gap_tune.tune.monitoring.metrics import RayMetrics
+from gap_tune.tune.monitoring.ray_dashboard import dashboard_link, named_job, recognisable
 from tests.tune.functions import kill_once, spoil_one_step
 
 STUDY = "watched"

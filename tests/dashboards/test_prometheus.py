@@ -10,7 +10,7 @@ import pytest
 
 from gap_tune.dashboards import write_dashboards
 from gap_tune.dashboards.panels import ROWS
-from gap_tune.tune.instruments import TRIAL_GAUGES
+from gap_tune.tune.monitoring.instruments import TRIAL_GAUGES
 from tests.dashboards.conftest import RunningStudy
 from tests.dashboards.driver import ARMS, STUDY
 from tests.dashboards.servers import Prometheus, free_port, prometheus_at

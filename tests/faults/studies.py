@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 
 from gap_tune import FixedMomentum, GapScheduler, GapSearch
-from gap_tune.study.plan import PlannedTrials
+from gap_tune.study.methods.plan import PlannedTrials
 from tests.faults.workload import EPOCHS, descend
 
 
@@ -55,4 +55,6 @@ def assert_same_course(disturbed: tune.Result, undisturbed: tune.Result) -> None
     """Assert that nothing reported is missing and that weights and momentum are the same."""
     expected = course(undisturbed)
     assert [row[0] for row in expected] == list(range(1, EPOCHS + 1))
-    assert course(disturbed) == expected
+    got = course(disturbed)
+    differing = [pair for pair in zip(got, expected, strict=False) if pair[0] != pair[1]]
+    assert got == expected, f"{len(got)} reports of {len(expected)}, differing: {differing}"

@@ -20,8 +20,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.result import TRIAL_INFO
 
 from gap_tune import FixedMomentum, GapScheduler, GapSearch, GapTrainable, attach
-from gap_tune.study.plan import PlannedTrials
-from gap_tune.tune.storage import is_storage_fault
+from gap_tune.study.methods.plan import PlannedTrials
+from gap_tune.tune.trial.storage import is_storage_fault
 from tests.tune.functions import Cycle
 from tests.tune.in_process import Life, life
 

@@ -13,7 +13,7 @@ import pytest
 
 from gap_tune import Study
 from gap_tune.errors import StateError
-from gap_tune.study.records import STUDY_FILE
+from gap_tune.records.studies import STUDY_FILE
 from tests.faults.driver import ARMS, EPOCHS
 from tests.patience import wait_for
 

@@ -14,7 +14,7 @@ import pytest
 from ray import tune
 
 from gap_tune.rules.recorded import DECISIONS_FILE, read_decisions
-from gap_tune.tune.checkpointing import FILE
+from gap_tune.tune.trial.checkpointing import FILE
 from tests.faults.s3_driver import PLAN, SAVED
 from tests.faults.studies import assert_same_course, tuner
 from tests.faults.workload import EPOCHS, STEPS, descend

@@ -15,11 +15,11 @@ from gap_tune import GapScheduler, GapSearch
 from gap_tune.panel.running import Job, initial_losses, run, train
 from gap_tune.panel.settings import Setting
 from gap_tune.study.arms import parse_arm
-from gap_tune.study.plan import PlannedTrials
+from gap_tune.study.methods.plan import PlannedTrials
+from gap_tune.training import local
+from gap_tune.training.loop import train as train_in_tune
 from gap_tune.tune import keys
-from gap_tune.workloads import local
-from gap_tune.workloads.digits import DigitsMLP
-from gap_tune.workloads.loop import train as train_in_tune
+from gap_tune.workloads.vision.digits import DigitsMLP
 
 SETTING = Setting("small", "digits-mlp", "sgd", 64, 2, 8, {"label_noise": 0.4})
 

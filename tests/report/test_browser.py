@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gap_tune.records.studies import Records
 from gap_tune.report import write_page
-from gap_tune.study.records import Records
 from tests.patience import FOREVER_S
 from tests.report.conftest import MakeRecords
 

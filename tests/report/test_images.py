@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.report.images import write_images
+from gap_tune.report.figures.images import write_images
 from tests.programs import program
 from tests.report.conftest import MakeRecords
 

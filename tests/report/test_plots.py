@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gap_tune.report import courses, plots
 from gap_tune.report.decisions import tuned_trials
-from gap_tune.report.figure_style import arm_looks
+from gap_tune.report.figures import courses, plots
+from gap_tune.report.figures.style import arm_looks
 
 
 def traces(figure, **attributes):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from gap_tune.records.studies import Records
 from gap_tune.report import summarise, verdict
 from gap_tune.report.finals import best_fixed_arm, final_metrics
-from gap_tune.study.records import Records
 from tests.report.conftest import MakeRecords
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from gap_tune.records.studies import Records
 from gap_tune.report import summarise, write_csv
 from gap_tune.report.paired import PairedDifference
-from gap_tune.study.records import Records
 
 
 def row(records: Records, arm: str) -> dict:

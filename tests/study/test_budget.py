@@ -10,8 +10,8 @@ from ray.tune.search import Searcher
 from gap_tune import Study
 from gap_tune.errors import InvalidValueError
 from gap_tune.study import Budget
-from gap_tune.study.plan import PlannedTrials
-from gap_tune.study.spending import WithinSteps
+from gap_tune.study.methods.plan import PlannedTrials
+from gap_tune.study.methods.spending import WithinSteps
 
 ARMS = ("gap", "fixed:0.9", "fixed:grid", "optuna", "asha", "pbt", "switch")
 

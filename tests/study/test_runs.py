@@ -9,8 +9,8 @@ import pytest
 from ray import tune
 
 from gap_tune.errors import StorageError
+from gap_tune.records.studies import run_state
 from gap_tune.study import Resources, Study
-from gap_tune.study.records import run_state
 from gap_tune.study.runs import Run
 from gap_tune.study.store import Store
 

@@ -7,8 +7,8 @@ import pytest
 
 from gap_tune import Study
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
+from gap_tune.records.studies import read_trial
 from gap_tune.study import Records, Resources, read_records
-from gap_tune.study.records import read_trial
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from gap_tune import Decision, Reason
-from gap_tune.tune.attaching import make_tuning
-from gap_tune.tune.delivery import Directive
-from gap_tune.tune.session import TrialSession
+from gap_tune.tune.ray_private.delivery import Directive
+from gap_tune.tune.trial.attaching import make_tuning
+from gap_tune.tune.trial.session import TrialSession
 
 
 class Recorded:

@@ -8,7 +8,7 @@ import pytest
 from ray import tune
 
 from gap_tune import FixedMomentum, GapScheduler, GapSearch
-from gap_tune.study.plan import PlannedTrials
+from gap_tune.study.methods.plan import PlannedTrials
 from tests.tune.functions import Cycle, quadratic
 from tests.tune.scheduled import Study
 

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from gap_tune.tune.progress.table import Screen
-from gap_tune.tune.progress.tracker import Tracker
-from gap_tune.tune.progress.trials import Shown
+from gap_tune.tune.monitoring.progress.table import Screen
+from gap_tune.tune.monitoring.progress.tracker import Tracker
+from gap_tune.tune.monitoring.progress.trials import Shown
 
 SHOWN = Shown("epoch", 30, "validation_loss", "min", "validation_loss", "validation_accuracy")
 # What a terminal can do to itself and to its reader.

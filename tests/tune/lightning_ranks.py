@@ -11,8 +11,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from gap_tune.tune.lightning import GapCallback
-from tests.tune.test_lightning import Regression, data
+from gap_tune.tune.integrations.lightning import GapCallback
+from tests.tune.integrations.test_lightning import Regression, data
 
 
 class Noted(GapCallback):

@@ -15,13 +15,13 @@ from ray.tune.search.optuna import OptunaSearch
 
 from gap_tune import GapSearch, attach
 from gap_tune.errors import InvalidValueError
-from gap_tune.report.experiment import arm_of, read_experiment
-from gap_tune.study.plan import PlannedTrials
+from gap_tune.records.experiments import arm_of, read_experiment
+from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.theory.momentum import coupling_factor
 from gap_tune.tune import keys
-from gap_tune.tune.progress.trials import label
-from gap_tune.tune.ray_dashboard import trial_label
-from tests.report.test_experiment import write_trial
+from gap_tune.tune.monitoring.progress.trials import label
+from gap_tune.tune.monitoring.ray_dashboard import trial_label
+from tests.records.test_experiments import write_trial
 from tests.tune.scheduled import OTHER, STATISTICS, Keeps, Study
 from tests.tune.searching import Listed, leaning, report
 

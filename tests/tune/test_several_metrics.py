@@ -15,11 +15,11 @@ from rich.console import Console
 
 from gap_tune import GapScheduler, GapSearch, attach
 from gap_tune.errors import InvalidValueError
-from gap_tune.report.experiment import read_experiment
-from gap_tune.tune.metrics import RayMetrics
-from gap_tune.tune.progress import Progress
-from gap_tune.tune.progress.trials import Shown
-from tests.report.test_experiment import write_trial
+from gap_tune.records.experiments import read_experiment
+from gap_tune.tune.monitoring.metrics import RayMetrics
+from gap_tune.tune.monitoring.progress import Progress
+from gap_tune.tune.monitoring.progress.trials import Shown
+from tests.records.test_experiments import write_trial
 from tests.tune.functions import Cycle
 from tests.tune.scheduled import Study
 from tests.tune.searching import leaning, report
@@ -104,7 +104,7 @@ def test_bug_with_several_metrics_none_is_watched_for_nan(
     own = {"mode": "scheduler", "metric": METRICS}
     trial, result = s.add(gap=own), {"loss": 1.0, "eval/size": 1.0, name: NAN}
     s.scheduler.on_trial_result(s.controller, trial, {**result, "gap/seq": 0})
-    from gap_tune.tune import delivery
+    from gap_tune.tune.ray_private import delivery
 
     directive = delivery.take(trial.trial_id)
     assert directive is not None

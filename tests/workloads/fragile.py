@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gap_tune.workloads.digits import DigitsMLP
+from gap_tune.workloads.vision.digits import DigitsMLP
 
 _FATAL_STEP = 9
 

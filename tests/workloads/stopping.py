@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from gap_tune.training.local import LocalTrial
+from gap_tune.training.loop import fit
 from gap_tune.tune import TrialSession, attach
-from gap_tune.workloads.local import LocalTrial
-from gap_tune.workloads.loop import fit
 
 CLOCKS = ("samples_per_s", "held_out_s")
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError
+from gap_tune.training.placement import find_device
+from gap_tune.training.running import prepare
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.base import Splits
-from gap_tune.workloads.placement import find_device
-from gap_tune.workloads.running import prepare
 from tests.workloads.data import Case, cases, dump, pixels, vit_options, write_cifar10
 
 

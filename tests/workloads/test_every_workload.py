@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gap_tune.training.local import run
+from gap_tune.training.running import Run, prepare
 from gap_tune.workloads import WORKLOADS, get_workload
-from gap_tune.workloads.local import run
-from gap_tune.workloads.running import Run, prepare
 from tests.workloads.data import cases
 from tests.workloads.stopping import run_until, untimed
 

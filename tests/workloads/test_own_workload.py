@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gap_tune.training.local import run
 from gap_tune.workloads import Workload, get_workload, registry
-from gap_tune.workloads.local import run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

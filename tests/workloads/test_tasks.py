@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gap_tune.training.local import run
+from gap_tune.training.running import prepare
 from gap_tune.workloads import get_workload
-from gap_tune.workloads.images import Standardise, crop_and_flip
-from gap_tune.workloads.local import run
-from gap_tune.workloads.questions import IGNORED, Questions, pad, read_questions
-from gap_tune.workloads.running import prepare
+from gap_tune.workloads.text.questions import IGNORED, Questions, pad, read_questions
+from gap_tune.workloads.vision.images import Standardise, crop_and_flip
 from tests.workloads.data import TINY_VIT, Case, cases, pixels, write_images
 
 

@@ -11,9 +11,10 @@ from ray.tune.search.variant_generator import parse_spec_vars
 
 from gap_tune.errors import StateError, UnsupportedError, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
-from gap_tune.tune import keys, naming, nested
+from gap_tune.tune import keys
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
+from gap_tune.tune.ray_private import naming, nested
 from gap_tune.tune.search.closeness import Axis, point_of
 from gap_tune.tune.search.owned import axes_of, is_learning_rate, own_space, owned_keys
 from gap_tune.tune.search.places import Places, rule_entry

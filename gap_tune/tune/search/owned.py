@@ -14,7 +14,8 @@ from ray.tune.search.variant_generator import parse_spec_vars
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.theory.families import family_of
 from gap_tune.theory.momentum import coupling_factor
-from gap_tune.tune import keys, nested
+from gap_tune.tune import keys
+from gap_tune.tune.ray_private import nested
 from gap_tune.tune.search.closeness import Axis, axis_of
 
 # Keys by the argument of the optimizer, as the table of families names it.

@@ -1,0 +1,217 @@
+"""read_experiment: records of any Ray Tune experiment whose trials report gap/ results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.records.saved_state import MODES, saved_trials, tune_config
+from gap_tune.records.studies import Records, Trial, read_trial
+from gap_tune.tune import keys
+
+# The arm whose momentum the scheduler tunes.
+GAP = "gap"
+# Pages show the metric and so many others that trials report.
+_MOST_METRICS = 6
+_PACKAGES = ("gap-tune", "ray", "torch")
+# What Ray adds to reports of its own accord.
+_OF_RAY = ("iteration", "epoch", "step", "timestamp", "time_this_iter_s", "time_total_s")
+
+
+def is_experiment(folder: Path | str) -> bool:
+    """Tell whether a folder is a Ray Tune experiment's: it has trials or Ray's saved state."""
+    folder = Path(folder)
+    return any(folder.glob("*/params.json")) or any(folder.glob("experiment_state-*.json"))
+
+
+def read_experiment(
+    folder: Path | str,
+    *,
+    metric: str | None = None,
+    mode: str | None = None,
+    called: str | None = None,
+) -> Records:
+    """Return the records of a Ray Tune experiment that no gap_tune study made.
+
+    Trials are grouped by who chooses their momentum: "gap" (GapScheduler), "gap-trial" (the trial
+    itself), "fixed:0.9" (nobody), or "other" where the configuration has no momentum; where some
+    of them have rules of their own, the rule is named too: "gap (paper)". Groups are
+    paired by seed only where every trial has ``config["seed"]``, each group has a seed once, and
+    the trials of a seed differ in momentum alone. Otherwise ``study["paired"]`` is False and
+    trials are numbered in the order in which they began.
+
+    Args:
+        folder: The experiment's folder; the run may still be going or have been killed.
+        metric: Metric to compare by. Default: the one that the study asked Ray Tune for, of
+            several objectives the first.
+        mode: "min" or "max". Default: likewise.
+        called: What the reader of a report calls the folder, where it is a copy.
+
+    Raises:
+        StateError: When no trial in the folder reports results of gap_tune.
+        InvalidValueError: When metric or mode are neither given nor saved, or cannot be.
+    """
+    folder = Path(folder)
+    saved = saved_trials(folder)
+    states = {trial["trial_id"]: trial["status"] for trial in saved}
+    places = {trial.get("relative_logdir"): place for place, trial in enumerate(saved)}
+    paths = [path.parent for path in folder.glob("*/params.json")]
+    paths.sort(key=lambda path: (places.get(path.name, len(places)), path.name))
+    ids = {str(trial.get("relative_logdir")): str(trial["trial_id"]) for trial in saved}
+    loaded, configs = [], []
+    for path in paths:
+        # A driver that runs may be writing it now.
+        with contextlib.suppress(ValueError):
+            config = json.loads((path / "params.json").read_text())
+            loaded.append(_read(path, states, ids))
+            configs.append(config)
+    if not any(keys.MOMENTUM in row for _, rows in loaded for row in rows):
+        raise StateError(
+            f"{folder} must be an experiment folder whose trials report {keys.PREFIX} results "
+            f"(gap_tune.attach), but {'none of them does' if loaded else 'it has no trial'}."
+        )
+    arms = _arms(configs)
+    paired = _paired(configs, arms)
+    for number, ((trial, rows), config) in enumerate(zip(loaded, configs, strict=True), 1):
+        names = {"arm": arms[number - 1], "seed": _seed(config) if paired else number}
+        for row in (trial, *rows):
+            row.update(names)
+    rows = [row for _, rows in loaded for row in rows]
+    study: dict[str, Any] = {
+        "experiment": folder.resolve().name,
+        "paired": paired,
+        "arms": _ordered(trial["arm"] for trial, _ in loaded),
+        "settings": _shared(configs),
+        "versions": {name: version(name) for name in _PACKAGES},
+        **_compared_by(folder, configs, metric, mode),
+    }
+    study["report_command"] = shlex.join(
+        [
+            *("gap-tune", "report", called or str(folder)),
+            *("--metric", study["metric"], "--mode", study["mode"]),
+        ]
+    )
+    results = pd.DataFrame(rows)
+    if study["metric"] not in results:
+        raise InvalidValueError(
+            f"metric must be one that trials report ({', '.join(_metrics(results)) or 'none'}), "
+            f"but got {study['metric']!r}."
+        )
+    study["metrics"] = list(dict.fromkeys([study["metric"], *_metrics(results)]))[:_MOST_METRICS]
+    return Records(study, results, pd.DataFrame([trial for trial, _ in loaded]))
+
+
+def arm_of(config: Mapping[str, Any]) -> str:
+    """Return the group of a trial: who chooses its momentum.
+
+    >>> arm_of({"momentum": 0.9, "gap": {"mode": "scheduler"}}), arm_of({"momentum": 0.5})
+    ('gap', 'fixed:0.5')
+    """
+    mode = keys.section(config).get("mode")
+    if mode == keys.MODE_SCHEDULER:
+        return GAP
+    if mode == keys.MODE_TRIAL:
+        return "gap-trial"
+    momentum = keys.momentum_of(config)
+    return f"fixed:{momentum:g}" if isinstance(momentum, int | float) else "other"
+
+
+def _read(path: Path, states: Mapping[str, str], ids: Mapping[str, str]) -> Trial:
+    trial, rows = read_trial(path, states, 0)
+    if rows or path.name not in ids:
+        return trial, rows
+    # Ray's name of a folder does not end in the trial's, which reports would tell.
+    status = {"ERROR": "failed", "TERMINATED": "finished"}.get(states[ids[path.name]], "unfinished")
+    return trial | {"trial_id": ids[path.name], "status": status}, rows
+
+
+def _arms(configs: list[dict[str, Any]]) -> list[str]:
+    """Return the groups of trials, those of different rules apart."""
+    groups = [arm_of(config) for config in configs]
+    rules = [_rule(config) for config in configs]
+    known = set(zip(groups, rules, strict=True))
+    several = {group for group, count in Counter(g for g, _ in known).items() if count > 1}
+    return [
+        f"{group} ({rule})" if rule and group in several else group
+        for group, rule in zip(groups, rules, strict=True)
+    ]
+
+
+def _rule(config: Mapping[str, Any]) -> str:
+    """Return the rule of a trial's own, in words; empty where it has none or nobody decides."""
+    own = keys.section(config)
+    rule = own.get(keys.RULE)
+    if rule is None or own.get("mode") not in (keys.MODE_SCHEDULER, keys.MODE_TRIAL):
+        return ""
+    if not isinstance(rule, Mapping):
+        return str(rule)
+    options = (f"{k}={v}" for k, v in sorted(rule.items()) if k != "name")
+    return ", ".join([str(rule.get("name")), *options])
+
+
+def _paired(configs: list[dict[str, Any]], arms: list[str]) -> bool:
+    """Tell whether trials of equal seed differ in momentum alone, each arm once per seed."""
+    if not all(isinstance(_seed(config), int) for config in configs):
+        return False
+    seeds = [_seed(config) for config in configs]
+    if max(Counter(zip(arms, seeds, strict=True)).values()) > 1:
+        return False
+    others = {(_seed(config), _others(config)) for config in configs}
+    return len(others) == len({seed for seed, _ in others})
+
+
+def _others(config: Mapping[str, Any]) -> str:
+    """Return a configuration without momentum and what gap_tune put there."""
+    rest = keys.without_own(config, "momentum")
+    return json.dumps(rest, sort_keys=True, default=str)
+
+
+def _shared(configs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the settings that all trials have in common."""
+    first, *others = [keys.without_own(config, "momentum", "seed") for config in configs]
+    return {k: v for k, v in first.items() if all(c.get(k) == v for c in others)}
+
+
+def _seed(config: Mapping[str, Any]) -> Any:
+    return keys.setting(config, "seed")
+
+
+def _ordered(arms: Iterator[str]) -> list[str]:
+    return sorted(set(arms), key=lambda arm: (arm.startswith("fixed:"), arm))
+
+
+def _metrics(results: pd.DataFrame) -> list[str]:
+    """Return the numeric metrics that trials report themselves."""
+    own = results.drop(columns=["arm", "seed", "trial_id", *_OF_RAY], errors="ignore")
+    names = own.select_dtypes("number").columns
+    return [name for name in names if not str(name).startswith(keys.PREFIX)]
+
+
+def _compared_by(
+    folder: Path, configs: list[dict[str, Any]], metric: str | None, mode: str | None
+) -> dict[str, str]:
+    """Return metric and mode: as asked for, else as the study asked Ray Tune for them."""
+    asked = tune_config(folder / "tuner.pkl")
+    searched, _ = keys.first_objective(keys.section(configs[0]).get("metric"), None)
+    metric = metric or asked.get("metric") or searched
+    mode = mode or asked.get("mode")
+    if metric is None or mode is None:
+        missing = " and ".join(
+            f"--{name}" for name, value in (("metric", metric), ("mode", mode)) if value is None
+        )
+        raise InvalidValueError(
+            f"{missing} must be given for {folder}, which does not tell by what its trials are "
+            "compared, but got none."
+        )
+    if mode not in MODES:
+        raise InvalidValueError(f"mode must be min or max, but got {mode!r}.")
+    return {"metric": metric, "mode": mode}

@@ -1,0 +1,86 @@
+"""Figures of what tuned trials did over training: the momentum in use and its gain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gap_tune.records.studies import Records
+from gap_tune.report.decisions import TunedTrial, tuned_trials
+from gap_tune.report.figures.plots import floats, thinned
+from gap_tune.report.figures.style import ArmLook, arm_looks, figure, label
+from gap_tune.tune import keys
+
+_APART = 0.01
+_MOST_ENTRIES = 12
+_SEED_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+def momentum_over_steps(records: Records) -> Any:
+    """Return the momentum in use at every optimizer step, a step line per tuned trial.
+
+    Lines are set apart by less than a hundredth, so that trials of equal momentum are all seen.
+    """
+    plot = figure("Momentum in use over training, per tuned trial", "optimizer steps", "momentum β")
+    looks, trials = arm_looks(records), tuned_trials(records)
+    for place, trial in enumerate(trials):
+        rows = thinned(_turns(trial.rows), len(trials))
+        # The momentum of a report was in use since the report before.
+        momentum = rows[keys.MOMENTUM].to_numpy(float)[[0, *range(len(rows))]]
+        # Lines of equal momentum would hide each other; the hover text tells the exact value.
+        aside = _APART * (place / max(len(trials) - 1, 1) - 0.5)
+        plot.add_scatter(
+            x=np.asarray([0, *rows[keys.STEPS]], np.int32),
+            y=floats(momentum + aside),
+            customdata=floats(momentum),
+            line={"shape": "vh", **_line(looks[trial.arm], place)},
+            hovertemplate="step %{x}: β = %{customdata:.3g}",
+            **_common(trial, len(trials)),
+        )
+    plot.update_layout(showlegend=len(trials) <= _MOST_ENTRIES)
+    return plot
+
+
+def gain_over_steps(records: Records) -> Any:
+    """Return the gain of the momentum in use over optimizer steps, a line per tuned trial."""
+    plot = figure(
+        "Gain of the momentum in use over training, per tuned trial", "optimizer steps", "gain J(β)"
+    )
+    looks = arm_looks(records)
+    trials = [trial for trial in tuned_trials(records) if keys.GAIN in trial.rows]
+    for place, trial in enumerate(trials):
+        known = trial.rows.assign(gain=pd.to_numeric(trial.rows[keys.GAIN], errors="coerce"))
+        known = known.replace([np.inf, -np.inf], np.nan).dropna(subset=["gain"])
+        rows = thinned(known, len(trials))
+        if rows.empty:
+            continue
+        plot.add_scatter(
+            x=rows[keys.STEPS].to_numpy(np.int32),
+            y=floats(rows["gain"]),
+            line=_line(looks[trial.arm], place),
+            hovertemplate="step %{x}: J = %{y:.3g}",
+            **_common(trial, len(trials)),
+        )
+    plot.update_layout(showlegend=len(trials) <= _MOST_ENTRIES)
+    return plot
+
+
+def _turns(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the reports between which momentum changed: the line through them is the same."""
+    momentum = rows[keys.MOMENTUM]
+    turns = (momentum != momentum.shift()) | (momentum != momentum.shift(-1))
+    return rows[turns]
+
+
+def _line(look: ArmLook, place: int) -> dict[str, Any]:
+    return {"color": look.colour, "dash": _SEED_DASHES[place % len(_SEED_DASHES)], "width": 2}
+
+
+def _common(trial: TunedTrial, trials: int) -> dict[str, Any]:
+    return {
+        "name": label(trial.name),
+        "mode": "lines",
+        "opacity": min(1.0, 3 * _MOST_ENTRIES / trials),
+    }

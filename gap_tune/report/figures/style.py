@@ -1,0 +1,128 @@
+"""What all figures share: one look per arm, safe labels, and a layout for light and dark."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from gap_tune.records.studies import Records
+from gap_tune.report.finals import arm_names, fixed_arms
+
+# Okabe and Ito's colours, told apart with every common colour vision, but for those that vanish on
+# a dark or light page (black, yellow) or resemble GAP's. Dashes and symbols say the same again.
+_TUNED_COLOURS = ("#D55E00", "#9467BD")
+_FIXED_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#A69500", "#8A8A8A")
+_DASHES = ("dash", "dot", "dashdot", "10px,3px", "5px,2px", "8px,2px,2px,2px,2px,2px")
+_SYMBOLS = ("square", "diamond", "triangle-up", "x", "triangle-down", "cross", "star")
+_GRID = "rgba(128, 128, 128, 0.25)"
+# Seen on white and on near-black; a page puts its own text colour instead.
+_TEXT = "#7A7F87"
+_LOG_RATIO = 10.0
+# Beyond it, labels within a decade would run into each other on narrow screens.
+_DECADES_RATIO = 1000.0
+_SKEWED = ("loss", "error", "perplexity")
+
+
+@dataclass(frozen=True)
+class ArmLook:
+    """How an arm looks in every figure: tuned arms solid and thick, fixed ones dashed."""
+
+    colour: str
+    dash: str
+    symbol: str
+    width: float
+
+    def band(self) -> str:
+        """Return the colour of the band around the line."""
+        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
+        return f"rgba({red}, {green}, {blue}, 0.13)"
+
+
+def arm_looks(records: Records) -> dict[str, ArmLook]:
+    """Return the look of each arm; colours repeat with other dashes when there are many arms."""
+    fixed = fixed_arms(records)
+    tuned = [arm for arm in arm_names(records) if arm not in fixed]
+    looks = {
+        arm: ArmLook(_take(_TUNED_COLOURS, i), "solid", "circle", 3.0)
+        for i, arm in enumerate(tuned)
+    }
+    for i, arm in enumerate(fixed):
+        dash = _take(_DASHES, i + i // len(_FIXED_COLOURS))
+        looks[arm] = ArmLook(_take(_FIXED_COLOURS, i), dash, _take(_SYMBOLS, i), 1.8)
+    return looks
+
+
+def label(text: object) -> str:
+    """Return text that plotly shows as it is: no markup, no link, no template.
+
+    >>> label("<b>%{x}</b>")
+    '&lt;b&gt;&#37;{x}&lt;/b&gt;'
+    """
+    return html.escape(str(text), quote=False).replace("%", "&#37;")
+
+
+def spoken(metric: str) -> str:
+    """Return a metric's name in words.
+
+    >>> spoken("test_accuracy")
+    'test accuracy'
+    """
+    return label(metric.replace("_", " "))
+
+
+def with_unit(metric: str) -> str:
+    """Return a metric's name in words, with the unit where the name tells it.
+
+    >>> with_unit("test_accuracy")
+    'test accuracy (fraction)'
+    """
+    return f"{spoken(metric)} (fraction)" if metric.endswith("accuracy") else spoken(metric)
+
+
+def figure(title: str, x: str, y: str) -> Any:
+    """Return an empty figure with title and axis labels."""
+    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID, "automargin": True}
+    return go.Figure(
+        layout={
+            "template": "none",
+            "title": {"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
+            "xaxis": {**axis, "title": {"text": x, "font": {"size": 13}}},
+            "yaxis": {**axis, "title": {"text": y, "font": {"size": 13}}},
+            "font": {"family": "system-ui, sans-serif", "size": 13, "color": _TEXT},
+            "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0},
+            "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": _TEXT, "activecolor": _TEXT},
+            "margin": {"l": 8, "r": 12, "t": 36, "b": 8},
+            "paper_bgcolor": "rgba(0, 0, 0, 0)",
+            "plot_bgcolor": "rgba(0, 0, 0, 0)",
+            # Without it, a finger that scrolls past a figure zooms it instead.
+            "dragmode": False,
+            "hoverlabel": {"namelength": -1},
+            "height": 380,
+        }
+    )
+
+
+def scale_of(metric: str, values: Iterable[float]) -> dict[str, Any]:
+    """Return axis settings: logarithmic for losses and errors that span a factor of ten.
+
+    >>> scale_of("test_loss", [2.3, 0.04])["type"]
+    'log'
+    >>> scale_of("test_accuracy", [0.02, 0.98])
+    {}
+    """
+    numbers = np.asarray(list(values), dtype=float)
+    skewed = any(word in metric for word in _SKEWED) and numbers.size and numbers.min() > 0
+    if not skewed or numbers.max() < _LOG_RATIO * numbers.min():
+        return {}
+    if numbers.max() > _DECADES_RATIO * numbers.min():
+        return {"type": "log", "exponentformat": "power"}
+    return {"type": "log", "dtick": "D2", "tickformat": "~g"}
+
+
+def _take(values: tuple[str, ...], index: int) -> str:
+    return values[index % len(values)]

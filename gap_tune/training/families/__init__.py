@@ -1,0 +1,1 @@
+"""Optimizer families: what a study's arm trains with, and the space to search it in."""

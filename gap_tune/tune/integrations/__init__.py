@@ -1,0 +1,1 @@
+"""Other frameworks: Lightning, Hugging Face and Ray Tune's class trainables."""

@@ -1,0 +1,1 @@
+"""Watching a study: Ray's metrics, histograms, regret, Ray's page and the terminal."""

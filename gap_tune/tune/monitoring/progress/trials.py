@@ -1,0 +1,144 @@
+"""What there is to show of one trial."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from gap_tune.tune import keys
+from gap_tune.tune.monitoring.instruments import finite, metric_of
+from gap_tune.tune.ray_private import delivery, nested
+
+# Ray writes this line into a trial's error file before each failure.
+_FAILURE = "Failure # "
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Result keys to show.
+
+    Attributes:
+        epoch: Key of the epoch.
+        epochs: Its value when a trial is done; None where nobody knows.
+        metric: Key of the study's metric; None where it has none.
+        mode: "min" or "max".
+        loss: Key of the loss.
+        accuracy: Key of the accuracy.
+    """
+
+    epoch: str
+    epochs: float | None
+    metric: str | None
+    mode: str
+    loss: str
+    accuracy: str
+
+    def values(self) -> dict[str, str]:
+        """Return two result keys by their headings, the study's metric first.
+
+        >>> Shown("epoch", None, "top5", "max", "val_loss", "val_accuracy").values()
+        {'top5': 'top5', 'loss': 'val_loss'}
+        """
+        known = {"loss": self.loss, "accuracy": self.accuracy}
+        if self.metric is None:
+            return known
+        own = {h: key for h, key in known.items() if key == self.metric}
+        first = own or {self.metric.rpartition("/")[2][-12:]: self.metric}
+        others = [h for h in known if h not in first]
+        return {**first, others[0]: known[others[0]]}
+
+    def fraction(self, trial: Any) -> float | None:
+        """Return how much of a trial is done, 0 to 1; None where nobody knows."""
+        if self.epochs is None:
+            return None
+        done = finite(nested.get(delivery.last_result(trial), self.epoch)) or 0.0
+        return min(1.0, max(0.0, done / self.epochs))
+
+    def value(self, trial: Any) -> float | None:
+        """Return what a trial last reported of the study's metric; None without a finite one."""
+        return metric_of(delivery.last_result(trial), self.metric)
+
+    def better(self, one: float, other: float) -> bool:
+        """Tell whether one value of the metric beats another."""
+        return one < other if self.mode == "min" else one > other
+
+
+def arm_of(trial: Any) -> str:
+    """Return the arm, or what is trained where there are no arms."""
+    return plain(str(keys.setting(trial.config, "arm", trial.trainable_name)))
+
+
+def which(trial: Any) -> str:
+    """Return what tells a trial from others of its arm."""
+    seed = keys.setting(trial.config, "seed")
+    return plain(trial.trial_id if seed is None else f"seed {seed}")
+
+
+def label(trial: Any) -> str:
+    """Return arm and seed, or the trial's id where it has no seed."""
+    return f"{arm_of(trial)} {which(trial)}"
+
+
+def number(value: Any) -> str:
+    """Return a result's value in at most eight characters; "-" for none.
+
+    >>> number(0.0123456), number(12), number(None)
+    ('0.01235', '12', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
+
+
+def momentum_of(trial: Any) -> str:
+    """Return the momentum that a trial last reported."""
+    return number(delivery.last_result(trial).get(keys.MOMENTUM))
+
+
+def changes_of(trial: Any) -> str:
+    """Return how often decisions have changed a trial's momentum."""
+    return number(delivery.last_result(trial).get(keys.SEQ))
+
+
+def plain(text: str) -> str:
+    """Return text on one line and without what would steer a terminal.
+
+    >>> plain("red" + chr(27) + "[31m")
+    'red [31m'
+    """
+    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST])
+
+
+def reason_of(trial: Any) -> str:
+    """Return in one line why a trial failed; empty where nobody knows."""
+    try:
+        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError):
+        return ""
+    # Ray colours tracebacks.
+    latest = Text.from_ansi(text[text.rfind(_FAILURE) :]).plain
+    lines = latest.splitlines()[1:]
+    said = [line.strip() for line in lines if line.strip()]
+    if not said:
+        return ""
+    # A function that raised has its traceback there, with the error last. What Ray says of a
+    # process that died starts with the point.
+    raised = said[0].startswith("ray::") or said[0].startswith("Traceback")
+    return plain(said[-1] if raised else said[0])
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them.
+
+    >>> duration(42.0), duration(150.0), duration(7300.0)
+    ('42 s', '3 min', '2 h 2 min')
+    """
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

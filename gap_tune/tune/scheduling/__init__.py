@@ -1,0 +1,1 @@
+"""The scheduler's side: who decides, on what, and the log of decisions."""

@@ -1,0 +1,1 @@
+"""In the trial's process: attaching, its session, checkpoints and workers."""
