@@ -41,6 +41,14 @@ _NOW |= {
 }
 
 
+def _now(name: str) -> str | None:
+    """Return where a module, or one inside of a package that moved, is now; None elsewhere."""
+    if name in _NOW:
+        return _NOW[name]
+    package, _, rest = name.rpartition(".")
+    return f"{_NOW[package]}.{rest}" if package in _NOW else None
+
+
 class _Earlier(MetaPathFinder, Loader):
     """Finds a module under the name that it had before."""
 
@@ -48,11 +56,11 @@ class _Earlier(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return a spec for names of the earlier layout only."""
-        return ModuleSpec(fullname, self) if fullname in _NOW else None
+        return ModuleSpec(fullname, self) if _now(fullname) is not None else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the module itself, not a second one."""
-        module = import_module(_NOW[spec.name])
+        module = import_module(str(_now(spec.name)))
         spec.loader_state = module.__spec__
         return module
 
@@ -63,6 +71,6 @@ class _Earlier(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let the earlier names be found, after everything else was asked."""
+    """Let the earlier names be found, before folders are searched for them a second time."""
     if not any(isinstance(finder, _Earlier) for finder in sys.meta_path):
-        sys.meta_path.append(_Earlier())
+        sys.meta_path.insert(0, _Earlier())
