@@ -16,6 +16,8 @@ from ray.tune import Callback
 from ray.tune.callback import CallbackList
 from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 
+from gap_tune.tune.ray_private.uploading import upload_file, upload_whole
+
 logger = logging.getLogger(__name__)
 
 
@@ -88,6 +90,10 @@ def watch_trials(
     callbacks = getattr(controller, "_callbacks", None)
     if not isinstance(callbacks, CallbackList):
         return False
+    try:
+        upload_whole(controller)
+    except Exception as error:
+        logger.warning("A driver that is killed may lose reports: %r", error)
     watcher = next((each for each in callbacks._callbacks if isinstance(each, _Watcher)), None)
     if watcher is None:
         watcher = _Watcher()
@@ -139,9 +145,4 @@ def upload_results(trial: Any) -> None:
     for name in (EXPR_RESULT_FILE, EXPR_PROGRESS_FILE):
         local = Path(trial.local_path, name)
         if local.exists():
-            pyarrow.fs.copy_files(
-                str(local),
-                f"{storage.trial_fs_path}/{name}",
-                source_filesystem=pyarrow.fs.LocalFileSystem(),
-                destination_filesystem=storage.storage_filesystem,
-            )
+            upload_file(local, storage.storage_filesystem, f"{storage.trial_fs_path}/{name}")

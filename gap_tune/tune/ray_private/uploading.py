@@ -1,0 +1,185 @@
+"""Uploading an experiment's folder so that a driver killed in the middle of it loses nothing.
+
+Ray copies files in any order, a file that is copied over is empty at first, and the experiment's
+state may be written anew while it is read. A driver that dies then leaves a state that cannot be
+read, or one that goes on from reports which ``result.json`` lacks (fact 22).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
+
+logger = logging.getLogger(__name__)
+
+# Ends the name of a file that is not whole yet.
+_PART = ".part"
+# Ray's loggers append rows to these.
+_LOGS = (EXPR_RESULT_FILE, EXPR_PROGRESS_FILE)
+
+
+def upload_whole(controller: Any) -> bool:
+    """Have a controller upload its experiment in order; return whether it is one that can.
+
+    Args:
+        controller: Ray's ``TuneController``. Calling again changes nothing.
+    """
+    manager = getattr(controller, "_checkpoint_manager", None)
+    storage = getattr(manager, "_storage", None)
+    if manager is None or storage is None:
+        return False
+    if not isinstance(storage, _Storage):
+        manager._storage = _Storage(storage)
+    return True
+
+
+class _Storage:
+    """Ray's ``StorageContext`` with another syncer, for the driver's own uploads only.
+
+    The context itself stays as it is: it is pickled into every trial.
+    """
+
+    def __init__(self, storage: Any) -> None:
+        self._context = storage
+        self.syncer = copy(storage.syncer)
+        self.syncer._sync_up_command = partial(_command, storage.syncer, Uploaded())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def _command(
+    syncer: Any, uploaded: Uploaded, local_path: str, uri: str, exclude: list[str] | None = None
+) -> tuple[Callable[..., None], dict[str, Any]]:
+    """Return what to do in another thread; the experiment's state is read in this one."""
+    # What was begun before may be at work still.
+    syncer.wait()
+    try:
+        if exclude:
+            raise OSError(f"{exclude} are to be left out")
+        state = _copy_of_state(Path(local_path))
+    except OSError as error:
+        logger.warning("The experiment is uploaded in any order: %r", error)
+        command: tuple[Callable[..., None], dict[str, Any]] = syncer._sync_up_command(
+            local_path=local_path, uri=uri, exclude=exclude
+        )
+        return command
+    arguments = {"local_path": local_path, "fs": syncer.storage_filesystem, "fs_path": uri}
+    return upload_experiment, {**arguments, "state": state, "uploaded": uploaded}
+
+
+@dataclass
+class Uploaded:
+    """What has been uploaded before, by path within the experiment's folder.
+
+    Attributes:
+        files: Time (ns) and size (bytes) of files as they were then.
+        folders: Folders that are there.
+    """
+
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+
+
+def upload_experiment(
+    local_path: Path | str,
+    fs: pyarrow.fs.FileSystem,
+    fs_path: str,
+    *,
+    state: Path | str,
+    uploaded: Uploaded,
+) -> None:
+    """Upload what changed of an experiment: what trials reported first, its state last.
+
+    Args:
+        local_path: The driver's folder of the experiment.
+        fs: Where to.
+        fs_path: The experiment's folder there.
+        state: A folder with a copy of the files directly in ``local_path``; is removed.
+        uploaded: What earlier calls have uploaded; is kept up to date.
+    """
+    try:
+        for path in _files(Path(local_path)):
+            if path.parent != Path(local_path):
+                _upload_changed(path, str(path.relative_to(local_path)), fs, fs_path, uploaded)
+        for path in _files(Path(state)):
+            _upload_changed(path, path.name, fs, fs_path, uploaded)
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def upload_file(path: Path | str, fs: pyarrow.fs.FileSystem, target: str) -> None:
+    """Upload a file so that the target is the old or the new one at any time, never a part of it.
+
+    Object stores write objects so themselves. Of a log, whole rows only: another thread may be
+    writing the next, and a driver that starts again appends to what is there.
+
+    Args:
+        path: The local file.
+        fs: Where to.
+        target: Its path there, in a folder that exists.
+    """
+    whole = fs.type_name != "local"
+    written = target if whole else target + _PART
+    if Path(path).name in _LOGS:
+        rows = Path(path).read_bytes()
+        with fs.open_output_stream(written) as stream:
+            stream.write(rows[: rows.rfind(b"\n") + 1])
+    else:
+        local = pyarrow.fs.LocalFileSystem()
+        pyarrow.fs.copy_files(
+            str(path), written, source_filesystem=local, destination_filesystem=fs
+        )
+    if not whole:
+        fs.move(written, target)
+
+
+def _upload_changed(
+    path: Path, name: str, fs: pyarrow.fs.FileSystem, fs_path: str, uploaded: Uploaded
+) -> None:
+    """Upload a file unless it is as it was when it was uploaded last."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    # What is written during the upload makes the file newer than this.
+    known = (found.st_mtime_ns, found.st_size)
+    if uploaded.files.get(name) == known:
+        return
+    target = f"{fs_path}/{Path(name).as_posix()}"
+    folder = target.rpartition("/")[0]
+    if folder not in uploaded.folders:
+        fs.create_dir(folder, recursive=True)
+        uploaded.folders.add(folder)
+    upload_file(path, fs, target)
+    uploaded.files[name] = known
+
+
+def _copy_of_state(folder: Path) -> Path:
+    """Return a new folder with a copy of the files directly in this one."""
+    made = Path(tempfile.mkdtemp(prefix="gap_tune_state_"))
+    try:
+        for path in folder.iterdir():
+            if path.is_file():
+                shutil.copy2(path, made / path.name)
+    except OSError:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return made
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in sorted(names):
+            yield Path(parent, name)

@@ -1,0 +1,156 @@
+"""A driver that is killed while it uploads an experiment leaves what can be gone on from."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow.fs
+from ray import tune
+from ray.train._internal.storage import StorageContext
+
+from gap_tune.tune.ray_private.uploading import (
+    Uploaded,
+    upload_experiment,
+    upload_file,
+    upload_whole,
+)
+from tests.patience import wait_for
+
+# Reports of three trials, of some kB each, and a state that says how many there are: as Ray does,
+# reports are written before the state, which is written while an upload may be going on.
+DRIVER = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+import pyarrow.fs
+from ray.train._internal.storage import _FilesystemSyncer
+from gap_tune.tune.ray_private.uploading import upload_whole
+
+syncer = _FilesystemSyncer(pyarrow.fs.LocalFileSystem())
+manager = SimpleNamespace(_storage=SimpleNamespace(syncer=syncer))
+assert upload_whole(SimpleNamespace(_checkpoint_manager=manager))
+staging, stored = Path(sys.argv[1], "staging"), Path(sys.argv[1], "run")
+staging.mkdir(parents=True)
+text = "x" * 9_000
+for count in range(1, 100_000):
+    for name in "abc":
+        (staging / name).mkdir(exist_ok=True)
+        with (staging / name / "result.json").open("a") as file:
+            file.write(json.dumps({"training_iteration": count, "text": text}) + "\\n")
+    (staging / "experiment_state-1.json").write_text(json.dumps({"count": count, "text": text}))
+    manager._storage.syncer.sync_up(str(staging), str(stored))
+"""
+
+
+def test_bug_a_driver_killed_during_an_upload_lost_reports_that_its_state_counts(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(0)
+    checked = 0
+    for life in range(4):
+        folder = tmp_path / str(life)
+        driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)])
+        state = folder / "run" / "experiment_state-1.json"
+        try:
+            wait_for(state.exists, "the first upload", process=driver)
+            time.sleep(chance.uniform(0.0, 0.2))
+        finally:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+        count = json.loads(state.read_text())["count"]
+        for name in "abc":
+            rows = [json.loads(row) for row in (state.parent / name / "result.json").open()]
+            assert rows[-1]["training_iteration"] >= count, f"{name} of life {life}"
+        checked += count > 1
+    assert checked >= 2, "the driver was always killed too early to tell"
+
+
+def test_files_that_did_not_change_are_not_uploaded_again(tmp_path: Path) -> None:
+    staging, stored = tmp_path / "staging", tmp_path / "stored"
+    (staging / "trial").mkdir(parents=True)
+    (staging / "trial" / "result.json").write_text("{}\n")
+    fs, uploaded = pyarrow.fs.LocalFileSystem(), Uploaded()
+
+    def upload() -> None:
+        state = tmp_path / "state"
+        state.mkdir()
+        (state / "experiment_state-1.json").write_text("{}")
+        upload_experiment(staging, fs, str(stored), state=state, uploaded=uploaded)
+        assert not state.exists()
+
+    upload()
+    result = stored / "trial" / "result.json"
+    assert result.read_text() == "{}\n"
+    assert (stored / "experiment_state-1.json").read_text() == "{}"
+    result.write_text("not ours\n")
+    upload()
+    assert result.read_text() == "not ours\n"
+    (staging / "trial" / "result.json").write_text('{}\n{"half')
+    upload()
+    assert result.read_text() == "{}\n", "a row that is not whole yet was uploaded"
+    assert sorted(path.name for path in stored.rglob("*") if path.is_file()) == [
+        "experiment_state-1.json",
+        "result.json",
+    ]
+
+
+def test_storage_without_folders_is_uploaded_to_as_well(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    fs = pyarrow.fs._MockFileSystem()
+    fs.create_dir("bucket")
+    upload_file(tmp_path / "a.txt", fs, "bucket/a.txt")
+    with fs.open_input_stream("bucket/a.txt") as stream:
+        assert stream.read() == b"text"
+
+
+def test_a_controller_of_another_ray_is_left_alone() -> None:
+    assert not upload_whole(SimpleNamespace())
+    assert not upload_whole(SimpleNamespace(_checkpoint_manager=SimpleNamespace()))
+
+
+def test_fact_22_ray_uploads_an_experiment_by_the_managers_syncer(
+    ray_address: str, tmp_path: Path
+) -> None:
+    """The whole of it: a study's folder holds what Ray's own upload would have brought."""
+    seen: list[str] = []
+
+    class Spy(tune.Callback):
+        def on_step_end(self, iteration: int, trials: list[object], **info: object) -> None:
+            seen.append("step")
+
+    class Scheduler(tune.schedulers.FIFOScheduler):
+        def on_trial_add(self, tune_controller: object, trial: object) -> None:
+            controller = getattr(tune_controller, "_tune_controller", tune_controller)
+            assert upload_whole(controller), "Ray keeps the experiment's storage elsewhere"
+            first = controller._checkpoint_manager._storage
+            assert upload_whole(controller)
+            assert controller._checkpoint_manager._storage is first
+            seen.append(type(first.syncer).__name__)
+
+    def train(config: dict[str, float]) -> None:
+        for _ in range(3):
+            tune.report({"loss": config["x"]})
+
+    results = tune.Tuner(
+        tune.with_resources(train, {"cpu": 0.1}),
+        param_space={"x": tune.grid_search([1.0, 2.0])},
+        tune_config=tune.TuneConfig(scheduler=Scheduler()),
+        run_config=tune.RunConfig(
+            name="run", storage_path=str(tmp_path), callbacks=[Spy()], verbose=0
+        ),
+    ).fit()
+    assert not results.errors
+    assert {"step", "_FilesystemSyncer"} <= set(seen)
+    assert all(len(result.metrics_dataframe) == 3 for result in results)
+    assert StorageContext(str(tmp_path), "run").experiment_fs_path == str(tmp_path / "run")
+    names = {path.name.partition("-")[0] for path in (tmp_path / "run").iterdir()}
+    assert {"experiment_state", "tuner.pkl"} <= names
+    again = tune.Tuner.restore(str(tmp_path / "run"), train).get_results()
+    assert len(again) == 2
