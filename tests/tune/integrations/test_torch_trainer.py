@@ -15,6 +15,7 @@ import ray.train
 import torch
 from ray import tune
 from ray.train.torch import TorchTrainer, prepare_model
+from ray.train.v2._internal.execution import train_fn_utils
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from gap_tune import Decision, FixedMomentum, GapScheduler, GapSearch, Reason, attach
@@ -112,8 +113,12 @@ def test_rank_0s_report_reaches_tune_once(outcome: Any) -> None:
 
 
 def in_a_worker(function: Callable[[], None]) -> None:
-    """Call a function as a lone worker, in this process."""
-    TorchTrainer(function, scaling_config=ray.train.ScalingConfig(num_workers=0)).fit()
+    """Call a function as a lone worker, in this process, which is none afterwards."""
+    try:
+        TorchTrainer(function, scaling_config=ray.train.ScalingConfig(num_workers=0)).fit()
+    finally:
+        # Ray leaves what makes it one, and other tests share the process.
+        train_fn_utils._train_fn_utils = None
 
 
 def answer(channel: WorkerChannel, seq: int) -> Directive:
