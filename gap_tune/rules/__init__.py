@@ -11,21 +11,17 @@ from gap_tune.rules.registry import (
     rule_names,
 )
 from gap_tune.rules.schedule import MomentumSchedule
-from gap_tune.rules.yellowfin import MomentumAndRate, YellowFinMeasurements, single_step
 
 __all__ = [
     "AlignmentRule",
     "Decision",
     "FixedMomentum",
-    "MomentumAndRate",
     "MomentumRule",
     "MomentumSchedule",
     "Reason",
     "RuleSpec",
-    "YellowFinMeasurements",
     "describe_rule",
     "get_rule",
     "is_rule_name",
     "rule_names",
-    "single_step",
 ]
