@@ -19,7 +19,7 @@ ALLOWED = {
     "dashboards": set(),
     "theory": set(),
     "rules": {"gradients", "theory"},
-    "control": {"gradients", "theory"},
+    "control": {"gradients", "theory", "rules"},
     "optim": {"gradients", "theory", "rules", "control"},
     "tune": {"gradients", "theory", "rules", "control"},
     "workloads": {"gradients", "theory", "rules", "control", "optim", "tune"},
