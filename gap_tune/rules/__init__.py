@@ -1,4 +1,4 @@
-"""Rules: pure functions from statistics and the present momentum to a Decision."""
+"""Rules: pure functions from statistics and the present momentum to a Decision, and its record."""
 
 from gap_tune.rules.alignment import AlignmentRule
 from gap_tune.rules.base import Decision, MomentumRule, Reason
