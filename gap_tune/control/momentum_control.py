@@ -14,6 +14,7 @@ from gap_tune.control.average_weight import notes_of_groups
 from gap_tune.control.bias_correction import BiasCorrection, Part
 from gap_tune.control.learning_rate import Substitution, coupling
 from gap_tune.control.momentum import apply_beta2, group_momentum, set_momentum
+from gap_tune.control.references import References
 from gap_tune.control.update import update_of
 from gap_tune.errors import check_range
 from gap_tune.theory.families import Update
@@ -73,7 +74,7 @@ class MomentumControl:
         if reference_momentum is not None:
             check_range("reference_momentum", reference_momentum, 0.0, 1.0, high_open=True)
         self._optimizer = optimizer
-        self._reference = reference_momentum
+        self._references = References(optimizer, reference_momentum)
         self.couples = update is Update.SUM if couple_lr is None else couple_lr
         corrects = update is Update.CORRECTED_AVERAGE
         self._correction = BiasCorrection(optimizer) if corrects else None
@@ -81,10 +82,6 @@ class MomentumControl:
         # What was applied to all groups, those included that join later; to some since then.
         self._everywhere: float | None = None
         self._applied: dict[int, float] = {}
-        # By group: the momentum that its learning rate belongs to; and groups where that is simply
-        # the momentum which they joined with.
-        self._references: dict[int, float] = {}
-        self._own_references: set[int] = set()
         # Whether anything was applied; until then the optimizer follows torch bit for bit.
         self._changed = False
         self._trained: float | None = None
@@ -184,9 +181,8 @@ class MomentumControl:
         del _CONTROLS[self._optimizer]
         if self._correction is not None:
             self._correction.release()
+        self._references.take_out()
         for group in self._optimizer.param_groups:
-            # Whoever takes it over next starts from its momentum as it is then.
-            group.pop("reference_momentum", None)
             group.pop("coupled_lr", None)
 
     def after_load(self, *_: Any) -> None:
@@ -206,7 +202,7 @@ class MomentumControl:
             "changed": self._changed,
             "applied": dict(self._applied),
             "everywhere": self._everywhere,
-            "references": dict(self._references),
+            "references": self._references.state_dict(),
             "averages": [] if self._correction is None else self._correction.state_dict(),
         }
 
@@ -216,45 +212,18 @@ class MomentumControl:
         self._applied = dict(state.get("applied", {}))
         self._everywhere = state.get("everywhere")
         self._changed = state.get("changed", bool(self._applied))
-        groups = self._optimizer.param_groups
-        for i, reference in state.get("references", {}).items():
-            self._references[i] = reference
-            if i < len(groups):
-                groups[i]["reference_momentum"] = reference
+        self._references.load_state_dict(state.get("references", {}))
         if self._correction is not None:
             averages = state.get("averages", [])
             if isinstance(averages, dict):
-                averages = [notes_of_groups(averages, groups)]
+                averages = [notes_of_groups(averages, self._optimizer.param_groups)]
             self._correction.load_state_dict(averages)
         self.after_load()
 
     def _take_in_groups(self, *, loaded: bool = False) -> None:
         """Let groups take part that were added since, or whose options a loaded state replaced."""
-        groups = self._optimizer.param_groups
-        for i, group in enumerate(groups):
-            if "reference_momentum" in group and i in self._references:
-                if loaded and not self._changed:
-                    # The momentum that came with it may well be another: it was tuned.
-                    self._own_references.discard(i)
-                self._references[i] = group["reference_momentum"]
-                continue
-            if not (loaded and i in self._references):
-                self._references[i] = self._reference_of(i, group)
-            group["reference_momentum"] = self._references[i]
-            set_momentum(self._optimizer, [group], self.momentum_of(i))
-        for gone in [i for i in self._references if i >= len(groups)]:
-            del self._references[gone]
-
-    def _reference_of(self, i: int, group: Mapping[str, Any]) -> float:
-        """Return the momentum that a new group's learning rate belongs to."""
-        self._own_references.discard(i)
-        if self._reference is not None:
-            return self._reference
-        if "reference_momentum" in group:
-            # A checkpoint that was loaded before brings what its lr belongs to.
-            return float(group["reference_momentum"])
-        self._own_references.add(i)
-        return group_momentum(group)
+        for i in self._references.take_in(loaded=loaded, changed=self._changed):
+            set_momentum(self._optimizer, [self._optimizer.param_groups[i]], self.momentum_of(i))
 
     def _insist(self, *, warn: bool = True) -> None:
         """Put applied momenta back where something else, such as OneCycleLR, changed them."""
@@ -279,7 +248,7 @@ class MomentumControl:
     def _parts(self, i: int, group: dict[str, Any]) -> list[Part]:
         """Return what a group's parameters have their learning rates multiplied by now."""
         # What the training code's own schedule makes of momentum, its learning rate goes with.
-        own = not self._changed and i in self._own_references
+        own = not self._changed and self._references.is_own(i)
         coupled = 1.0 if own or not self.couples else coupling(group)
         if self.couples:
             group["coupled_lr"] = group["lr"] * coupled

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch import distributed as dist
 
 from gap_tune.errors import StateError, check_count, check_range
+from gap_tune.gradients.banks import Bank, make_bank
+from gap_tune.gradients.banks.base import on_host
 from gap_tune.gradients.carrying import carried
-from gap_tune.gradients.filter_bank import FilterBank, on_host
-from gap_tune.gradients.host_bank import HostFilterBank
 from gap_tune.gradients.observed_set import ObservedSet
 from gap_tune.gradients.reading import GradientReader
 from gap_tune.gradients.reduce import read_counters, sum_over_ranks
@@ -23,7 +23,6 @@ from gap_tune.gradients.statistics import (
     AlignmentStatistics,
     check_candidates,
 )
-from gap_tune.gradients.whitening import HostWhitening, Whitening
 
 _VERSION = 3
 # Version 2 does not say which parameters were observed: those that trained, as at its loading.
@@ -104,19 +103,14 @@ class GradientObserver:
         self._rows: list[Tensor] = []
         self._block = min(_WAITING, max(1, _WAITING_COORDINATES // max(1, reader.size)))
 
-    def _make_bank(self, reader: GradientReader) -> HostFilterBank | FilterBank:
-        on_cpu = reader.device.type == "cpu"
-        costs: Any = None
-        if self.betas2 is not None:
-            costs = (HostWhitening if on_cpu else Whitening)(self.betas2, reader.weights, self._eps)
-        return (HostFilterBank if on_cpu else FilterBank)(
+    def _make_bank(self, reader: GradientReader) -> Bank:
+        return make_bank(
             self.candidates,
-            reader.size,
             self._lags,
             self._decay,
-            device=reader.device,
-            dtype=reader.dtype,
-            whitening=costs,
+            weights=reader.weights,
+            betas2=self.betas2,
+            eps=self._eps,
         )
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from gap_tune.gradients.filter_bank import STEPS, VALIDATION_WEIGHT, WEIGHT
+from gap_tune.gradients.banks.base import STEPS, VALIDATION_WEIGHT, WEIGHT
 
 
 def sum_over_ranks(

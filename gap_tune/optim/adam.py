@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
-from gap_tune.optim.self_tuning import Rules, SelfTuning
+from gap_tune.optim.self_tuning import Rules, SelfTuningOptimizer
 
 # Adam's usual 0.9 and what lies below: above it no rule, and no fixed beta1, did well.
 ADAM_CANDIDATES = (0.5, 0.8, 0.9, 0.95)
 
 
-class _SelfTuningAdam(SelfTuning):
+class _SelfTuningAdam(SelfTuningOptimizer):
     """The constructor that Adam and AdamW share."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""SelfTuning: what the self-tuning optimizers add to torch's own."""
+"""SelfTuningOptimizer: what the self-tuning optimizers add to torch's own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _KEY = "gap_tune"
 _VERSION = 1
 
 
-class SelfTuning(torch.optim.Optimizer):
+class SelfTuningOptimizer(torch.optim.Optimizer):
     """Mixin: observes gradients at each step, lets a rule decide, applies its momentum.
 
     Subclasses put it before a torch optimizer and call ``_start_tuning`` after that optimizer's
     constructor. One rule decides for all groups together; a sequence of rules decides for each
-    group from its own gradients.
+    group from its own gradients. What others see of it is ``gap_tune.control.SelfTuning``.
     """
 
     _control: MomentumControl
@@ -72,6 +72,11 @@ class SelfTuning(torch.optim.Optimizer):
     def trained_momentum(self) -> float:
         """The momentum of the last step, whatever has been written into the groups since."""
         return self._control.trained_momentum
+
+    @property
+    def changes_momentum(self) -> bool:
+        """Whether any rule but ``FixedMomentum`` decides."""
+        return not all(isinstance(rule, FixedMomentum) for rule in self._rules)
 
     @property
     def decision(self) -> Decision | None:
@@ -174,7 +179,7 @@ class SelfTuning(torch.optim.Optimizer):
         self.register_load_state_dict_post_hook(_after_load)
 
     def _tune(self, **amp: Any) -> None:
-        if all(isinstance(rule, FixedMomentum) for rule in self._rules):
+        if not self.changes_momentum:
             return
         parts = self._parts()
         if len(parts) != len(self._rules):

@@ -9,10 +9,10 @@ import torch
 
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.gradients.statistics import DEFAULT_CANDIDATES
-from gap_tune.optim.self_tuning import Rules, SelfTuning
+from gap_tune.optim.self_tuning import Rules, SelfTuningOptimizer
 
 
-class SGD(SelfTuning, torch.optim.SGD):
+class SGD(SelfTuningOptimizer, torch.optim.SGD):
     """``torch.optim.SGD`` that chooses its momentum from the gradients it sees.
 
     One momentum buffer as in torch; only its coefficient changes. With

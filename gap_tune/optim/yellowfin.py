@@ -18,7 +18,7 @@ from gap_tune.gradients.reading import GradientReader, all_parameters
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.optim.momentum_sgd import MomentumSGD
 from gap_tune.optim.vectors import observed_gradient
-from gap_tune.rules.yellowfin import DECAY, YellowFinAverages, single_step
+from gap_tune.theory.yellowfin import DECAY, YellowFinAverages, single_step, squared_mean
 
 _KEY = "gap_tune"
 _VERSION = 1
@@ -28,7 +28,7 @@ _AS_IT_IS = {"maximize": False, "weight_decay": 0.0}
 class YellowFin(MomentumSGD):
     r"""SGD whose learning rate and momentum follow YellowFin's published rule at each step.
 
-    With the minibatch gradient ``g_t``, and momentum and rate of ``rules.single_step``::
+    With the minibatch gradient ``g_t``, and momentum and rate of ``theory.single_step``::
 
         m_t     = momentum_t m_{t-1} + g_t
         w_{t+1} = w_t - lr rate_t m_t
@@ -204,8 +204,7 @@ class YellowFin(MomentumSGD):
         seen = self._reader.read(self._reader.empty())
         if self._mean is None:
             self._mean = torch.zeros_like(seen)
-        # Its squared norm afterwards follows from three numbers that are read before, so that what
-        # is not finite never gets into it.
+        # All that is needed is read before, so that what is not finite never gets into the mean.
         squared_norm, observed, across, before = torch.stack(
             [
                 _squared_norm(gradients, seen),
@@ -216,9 +215,8 @@ class YellowFin(MomentumSGD):
         ).tolist()
         if not 0 < squared_norm < math.inf:
             return False
-        new = 1 - DECAY
-        mean = DECAY**2 * before + 2 * DECAY * new * across + new**2 * observed
-        self._mean.mul_(DECAY).add_(seen, alpha=new)
+        mean = squared_mean(before, across, observed)
+        self._mean.mul_(DECAY).add_(seen, alpha=1 - DECAY)
         self._averages = self._averages.take_in(squared_norm, observed, mean)
         return True
 

@@ -1,4 +1,4 @@
-"""Rules: pure functions from statistics and the present momentum to a Decision."""
+"""Rules: pure functions from statistics and the present momentum to a Decision, and its record."""
 
 from gap_tune.rules.alignment import AlignmentRule
 from gap_tune.rules.base import Decision, MomentumRule, Reason
@@ -11,21 +11,17 @@ from gap_tune.rules.registry import (
     rule_names,
 )
 from gap_tune.rules.schedule import MomentumSchedule
-from gap_tune.rules.yellowfin import MomentumAndRate, YellowFinMeasurements, single_step
 
 __all__ = [
     "AlignmentRule",
     "Decision",
     "FixedMomentum",
-    "MomentumAndRate",
     "MomentumRule",
     "MomentumSchedule",
     "Reason",
     "RuleSpec",
-    "YellowFinMeasurements",
     "describe_rule",
     "get_rule",
     "is_rule_name",
     "rule_names",
-    "single_step",
 ]

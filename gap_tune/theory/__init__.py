@@ -2,7 +2,7 @@
 
 Follows "Optimizing Optimizers for Fast Gradient-Based Learning" (arXiv 2512.06370), whose corollary
 numbers the docstrings cite. Where its statement and its derivation differ, the functions implement
-the derivation and say so.
+the derivation and say so. The formulas of YellowFin (arXiv 1706.03471) stand beside them.
 """
 
 from gap_tune.theory.adam import AdamOptimum, adam_gain, optimal_adam, whiten
@@ -52,6 +52,12 @@ from gap_tune.theory.nesterov import (
     optimal_nesterov_momentum,
 )
 from gap_tune.theory.stability import PowerStability, filter_power_stability, power_stability
+from gap_tune.theory.yellowfin import (
+    MomentumAndRate,
+    YellowFinAverages,
+    YellowFinMeasurements,
+    single_step,
+)
 
 __all__ = [
     "FAMILIES",
@@ -66,11 +72,14 @@ __all__ = [
     "Implementation",
     "LayerwiseOptimum",
     "LeadLag",
+    "MomentumAndRate",
     "Optimum",
     "OptimumFilter",
     "OptimumSpectrum",
     "PowerStability",
     "SpectralBudget",
+    "YellowFinAverages",
+    "YellowFinMeasurements",
     "adam_gain",
     "coupling_factor",
     "family_of",
@@ -92,6 +101,7 @@ __all__ = [
     "optimal_nesterov_momentum",
     "power_stability",
     "preconditioned_learning_rate",
+    "single_step",
     "spectral_density",
     "training_moment",
     "validation_moment",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gap_tune.gradients.filter_bank import FilterBank
+from gap_tune.gradients.banks.device import FilterBank
+from gap_tune.gradients.banks.whitening import Whitening
 from gap_tune.gradients.observer import GradientObserver
 from gap_tune.gradients.reading import GradientReader
-from gap_tune.gradients.whitening import Whitening
 
 
 class DeviceObserver(GradientObserver):

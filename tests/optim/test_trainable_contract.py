@@ -38,6 +38,12 @@ def test_step_without_any_gradient_changes_nothing(kind: type) -> None:
 
 
 @kinds
+def test_bug_an_option_that_there_is_not_was_taken_without_a_word(kind: type) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'alpha_decy'"):
+        kind(tensors(), lr=0.1, alpha_decy=0.9)
+
+
+@kinds
 def test_groups_are_independent_and_keep_their_options(kind: type) -> None:
     params, twins = tensors(), tensors()
     optimizer = kind(

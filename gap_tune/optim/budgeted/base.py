@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -20,6 +20,16 @@ class Block(NamedTuple):
 
     params: Sequence[Tensor]
     dense: bool
+
+
+class BudgetedOptions(TypedDict, total=False):
+    """Keyword arguments of every budgeted optimizer; ``BudgetedOptimizer`` has their defaults."""
+
+    lr: float
+    decay: float
+    update_every: int
+    weight_decay: float
+    maximize: bool
 
 
 class BudgetedOptimizer(GroupOptimizer):
@@ -46,8 +56,8 @@ class BudgetedOptimizer(GroupOptimizer):
     the moment: skip such steps, as ``torch.amp.GradScaler`` does.
     """
 
-    BOUNDS: tuple[str, ...] = ()
-    STRUCTURES: tuple[str, ...] = ("full", "block", "diagonal")
+    BOUNDS: ClassVar[tuple[str, ...]] = ()
+    STRUCTURES: ClassVar[tuple[str, ...]] = ("full", "block", "diagonal")
 
     def __init__(
         self,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer
+from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer, BudgetedOptions
 from gap_tune.optim.budgeted.operators import data_metric_operators
 
 
@@ -31,7 +31,7 @@ class DataMetricOptimizer(BudgetedOptimizer):
             full matrix (above) without its memory and decomposition.
         update_every: Steps between new operators, default 1.
         weight_decay: L2 penalty, default 0.
-        maximize: Ascend instead of descend.
+        maximize: Ascend instead of descend; default False.
         max_dimension: Largest matrix, default 1024.
 
     Raises:
@@ -57,24 +57,13 @@ class DataMetricOptimizer(BudgetedOptimizer):
         params: ParamsT,
         B: float,
         *,
-        lr: float = 1.0,
-        decay: float = 0.99,
         structure: str = "diagonal",
-        update_every: int = 1,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
         max_dimension: int = 1024,
+        **options: Unpack[BudgetedOptions],
     ) -> None:
+        budget = {"B": B}
         super().__init__(
-            params,
-            {"B": B},
-            lr=lr,
-            decay=decay,
-            structure=structure,
-            update_every=update_every,
-            weight_decay=weight_decay,
-            maximize=maximize,
-            max_dimension=max_dimension,
+            params, budget, structure=structure, max_dimension=max_dimension, **options
         )
 
     def _operators(

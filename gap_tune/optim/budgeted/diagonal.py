@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer
+from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer, BudgetedOptions
 from gap_tune.optim.budgeted.operators import diagonal_operators
 from gap_tune.optim.group_optimizer import StateShapes
 
@@ -33,7 +33,7 @@ class DiagonalOptimizer(BudgetedOptimizer):
         decay: Weight of the moment's past per step, in [0, 1), default 0.99.
         update_every: Steps between new operators, default 1.
         weight_decay: L2 penalty, default 0.
-        maximize: Ascend instead of descend.
+        maximize: Ascend instead of descend; default False.
 
     Raises:
         InvalidValueError: Also when costs are not positive and finite, or do not fit the
@@ -60,27 +60,14 @@ class DiagonalOptimizer(BudgetedOptimizer):
         params: ParamsT,
         B: float,
         costs: Sequence[float | Tensor] | None = None,
-        *,
-        lr: float = 1.0,
-        decay: float = 0.99,
-        update_every: int = 1,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
+        **options: Unpack[BudgetedOptions],
     ) -> None:
         if costs is not None:
             entries: list[Any] = list(params)
             if any(isinstance(entry, dict) for entry in entries):
                 raise InvalidValueError("costs must be given in each group when params are groups.")
             params = [{"params": entries, "costs": costs}]
-        super().__init__(
-            params,
-            {"B": B},
-            lr=lr,
-            decay=decay,
-            update_every=update_every,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
+        super().__init__(params, {"B": B}, **options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, with ``costs`` if they have any; see ``GroupOptimizer``.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer
+from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer, BudgetedOptions
 from gap_tune.optim.budgeted.operators import frobenius_operators
 
 
@@ -29,8 +29,8 @@ class FrobeniusOptimizer(BudgetedOptimizer):
             is SGD with learning rate ``sqrt(B)``.
         structure: "full", "block" or "diagonal"; default "full", the operator of the theory.
         update_every: Steps between new operators, >= 1. Default 1; the moment sees every gradient.
-        weight_decay: L2 penalty, >= 0, added to the gradient as in ``torch.optim.SGD``.
-        maximize: Ascend instead of descend.
+        weight_decay: L2 penalty, >= 0, default 0, added to the gradient as in ``torch.optim.SGD``.
+        maximize: Ascend instead of descend; default False.
         max_dimension: Largest matrix, default 1024 (8 MiB of state in float32).
 
     Raises:
@@ -59,24 +59,13 @@ class FrobeniusOptimizer(BudgetedOptimizer):
         params: ParamsT,
         B: float,
         *,
-        lr: float = 1.0,
-        decay: float = 0.99,
         structure: str = "full",
-        update_every: int = 1,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
         max_dimension: int = 1024,
+        **options: Unpack[BudgetedOptions],
     ) -> None:
+        budget = {"B": B}
         super().__init__(
-            params,
-            {"B": B},
-            lr=lr,
-            decay=decay,
-            structure=structure,
-            update_every=update_every,
-            weight_decay=weight_decay,
-            maximize=maximize,
-            max_dimension=max_dimension,
+            params, budget, structure=structure, max_dimension=max_dimension, **options
         )
 
     def _operators(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer
+from gap_tune.optim.budgeted.base import Block, BudgetedOptimizer, BudgetedOptions
 from gap_tune.optim.budgeted.operators import spectral_operators
 
 
@@ -32,7 +32,7 @@ class SpectralOptimizer(BudgetedOptimizer):
         update_every: Steps between new operators, default 1. Each costs one eigendecomposition
             per matrix, O(n^3), so take 10 or more for n of some hundreds.
         weight_decay: L2 penalty, default 0.
-        maximize: Ascend instead of descend.
+        maximize: Ascend instead of descend; default False.
         max_dimension: Largest matrix, default 1024.
 
     Raises:
@@ -59,24 +59,13 @@ class SpectralOptimizer(BudgetedOptimizer):
         tau: float,
         lam: float,
         *,
-        lr: float = 1.0,
-        decay: float = 0.99,
         structure: str = "full",
-        update_every: int = 1,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
         max_dimension: int = 1024,
+        **options: Unpack[BudgetedOptions],
     ) -> None:
+        budget = {"tau": tau, "lam": lam}
         super().__init__(
-            params,
-            {"tau": tau, "lam": lam},
-            lr=lr,
-            decay=decay,
-            structure=structure,
-            update_every=update_every,
-            weight_decay=weight_decay,
-            maximize=maximize,
-            max_dimension=max_dimension,
+            params, budget, structure=structure, max_dimension=max_dimension, **options
         )
 
     def _operators(

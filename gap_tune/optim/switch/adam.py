@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT
 
 from gap_tune.errors import InvalidValueError, check_range
-from gap_tune.optim.switch.base import DEFAULT_MOMENTA, SwitchOptimizer, with_gradients
+from gap_tune.optim.switch.base import SwitchArguments, SwitchOptimizer, with_gradients
 from gap_tune.optim.switch.buffers import (
     Slot,
     advance,
@@ -24,6 +24,11 @@ from gap_tune.optim.switch.buffers import (
     tiles,
 )
 from gap_tune.optim.switch.choice import MomentumChoice
+
+
+class _AdamArguments(SwitchArguments, total=False):
+    maximize: bool
+    foreach: bool | None
 
 
 class SwitchAdam(SwitchOptimizer):
@@ -54,11 +59,12 @@ class SwitchAdam(SwitchOptimizer):
         maximize: Ascend instead of descend.
         foreach: Which of torch's implementations one candidate follows; they round differently in
             half precision. Several candidates have one implementation.
-        momenta: Candidates for beta1, increasing, each in [0, 1).
-        per_parameter: One choice per parameter tensor instead of one for all.
-        smoothing: Share of the past in the compared gain, in [0, 1).
-        soft_reset: Factor in [0, 1] on the buffers that point uphill; 1 never shrinks.
-        hysteresis_threshold: Steps in a row of negative gain that shrink the buffers, >= 1.
+        momenta: Candidates for beta1, increasing, each in [0, 1); default (0.5, 0.9, 0.99).
+        per_parameter: One choice per parameter tensor instead of one for all; default False.
+        smoothing: Share of the past in the compared gain, in [0, 1); default 0.
+        soft_reset: Factor in [0, 1] on the buffers that point uphill, default 0.9; 1 never shrinks.
+        hysteresis_threshold: Steps in a row of negative gain that shrink the buffers, >= 1; default
+            10.
 
     Raises:
         InvalidValueError: When an argument is out of range, or there is no parameter.
@@ -93,11 +99,7 @@ class SwitchAdam(SwitchOptimizer):
         *,
         maximize: bool = False,
         foreach: bool | None = None,
-        momenta: Sequence[float] = DEFAULT_MOMENTA,
-        per_parameter: bool = False,
-        smoothing: float = 0.0,
-        soft_reset: float = 0.9,
-        hysteresis_threshold: int = 10,
+        **switch: Unpack[SwitchArguments],
     ) -> None:
         defaults = {
             "lr": lr,
@@ -108,15 +110,7 @@ class SwitchAdam(SwitchOptimizer):
             "maximize": maximize,
             "foreach": foreach,
         }
-        super().__init__(
-            params,
-            defaults,
-            momenta=momenta,
-            per_parameter=per_parameter,
-            smoothing=smoothing,
-            soft_reset=soft_reset,
-            hysteresis_threshold=hysteresis_threshold,
-        )
+        super().__init__(params, defaults, **switch)
 
     def _check_group(self, options: dict[str, Any]) -> None:
         super()._check_group(options)
@@ -224,7 +218,7 @@ class SwitchAdamW(SwitchAdam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
-        **options: Any,
+        **options: Unpack[_AdamArguments],
     ) -> None:
         super().__init__(params, lr, beta2, eps, weight_decay, amsgrad, **options)
 

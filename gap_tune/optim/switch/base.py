@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -30,6 +30,16 @@ DEFAULT_MOMENTA = (0.5, 0.9, 0.99)
 _BUFFERS = "momentum_buffers"
 
 
+class SwitchArguments(TypedDict, total=False):
+    """The switch's own keyword arguments; ``SwitchOptimizer`` has their defaults."""
+
+    momenta: Sequence[float]
+    per_parameter: bool
+    smoothing: float
+    soft_reset: float
+    hysteresis_threshold: int
+
+
 class SwitchOptimizer(ChoosingOptimizer):
     """Keeps K momentum buffers per parameter and steps along the one with the largest gain.
 
@@ -47,11 +57,11 @@ class SwitchOptimizer(ChoosingOptimizer):
         params: ParamsT,
         defaults: dict[str, Any],
         *,
-        momenta: Sequence[float],
-        per_parameter: bool,
-        smoothing: float,
-        soft_reset: float,
-        hysteresis_threshold: int,
+        momenta: Sequence[float] = DEFAULT_MOMENTA,
+        per_parameter: bool = False,
+        smoothing: float = 0.0,
+        soft_reset: float = 0.9,
+        hysteresis_threshold: int = 10,
     ) -> None:
         options = SwitchOptions(
             check_candidates(momenta), per_parameter, smoothing, soft_reset, hysteresis_threshold

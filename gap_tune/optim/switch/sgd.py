@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 from torch.optim.sgd import sgd
 
 from gap_tune.errors import InvalidValueError, check_range
-from gap_tune.optim.switch.base import DEFAULT_MOMENTA, SwitchOptimizer, with_gradients
+from gap_tune.optim.switch.base import SwitchArguments, SwitchOptimizer, with_gradients
 from gap_tune.optim.switch.buffers import Slot, advance, inner_products, loss_gradient, tiles
 from gap_tune.optim.switch.choice import MomentumChoice
 
@@ -49,13 +49,14 @@ class SwitchSGD(SwitchOptimizer):
         maximize: Ascend instead of descend.
         foreach: Which of torch's implementations one candidate follows; they round differently in
             half precision. Several candidates have one implementation.
-        momenta: The candidates, increasing, each in [0, 1). The default spans memories of 2 to 100
-            steps.
-        per_parameter: One choice per parameter tensor instead of one for all.
-        smoothing: Share of the past in the compared gain, in [0, 1). The paper's 0 compares single
-            steps; more helps where batches are small.
-        soft_reset: Factor in [0, 1] on the buffers that point uphill; 1 never shrinks.
-        hysteresis_threshold: Steps in a row of negative gain that shrink the buffers, >= 1.
+        momenta: The candidates, increasing, each in [0, 1). The default, (0.5, 0.9, 0.99), spans
+            memories of 2 to 100 steps.
+        per_parameter: One choice per parameter tensor instead of one for all; default False.
+        smoothing: Share of the past in the compared gain, in [0, 1). The default 0, the paper's,
+            compares single steps; more helps where batches are small.
+        soft_reset: Factor in [0, 1] on the buffers that point uphill, default 0.9; 1 never shrinks.
+        hysteresis_threshold: Steps in a row of negative gain that shrink the buffers, >= 1; default
+            10.
 
     Raises:
         InvalidValueError: When an argument is out of range, or there is no parameter.
@@ -89,11 +90,7 @@ class SwitchSGD(SwitchOptimizer):
         *,
         maximize: bool = False,
         foreach: bool | None = None,
-        momenta: Sequence[float] = DEFAULT_MOMENTA,
-        per_parameter: bool = False,
-        smoothing: float = 0.0,
-        soft_reset: float = 0.9,
-        hysteresis_threshold: int = 10,
+        **switch: Unpack[SwitchArguments],
     ) -> None:
         defaults = {
             "lr": lr,
@@ -103,15 +100,7 @@ class SwitchSGD(SwitchOptimizer):
             "maximize": maximize,
             "foreach": foreach,
         }
-        super().__init__(
-            params,
-            defaults,
-            momenta=momenta,
-            per_parameter=per_parameter,
-            smoothing=smoothing,
-            soft_reset=soft_reset,
-            hysteresis_threshold=hysteresis_threshold,
-        )
+        super().__init__(params, defaults, **switch)
 
     def _check_group(self, options: dict[str, Any]) -> None:
         super()._check_group(options)

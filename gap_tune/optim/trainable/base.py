@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from torch.optim.optimizer import ParamsT
 
 from gap_tune.errors import InvalidValueError, check_range
 from gap_tune.optim.group_optimizer import GroupOptimizer
+
+
+class TrainableOptions(TypedDict, total=False):
+    """Keyword arguments of every trainable optimizer; ``TrainableOptimizer`` has their defaults."""
+
+    alpha_decay: float
+    beta_decay: float
+    weight_decay: float
+    maximize: bool
 
 
 class TrainableOptimizer(GroupOptimizer):
@@ -24,24 +34,25 @@ class TrainableOptimizer(GroupOptimizer):
         G_t     = A_{t+1} w_t + b_{t+1}
         w_{t+1} = w_t - lr_t G_t
 
-    Subclasses choose the structure of A and write this step in ``_train``.
+    Subclasses choose the structure of A, write this step in ``_train`` and may have options of
+    their own.
     """
 
     def __init__(
         self,
         params: ParamsT,
+        own: Mapping[str, bool | int],
         lr: float,
-        alpha: float = 0.01,
-        beta: float = 1.0,
+        alpha: float,
+        beta: float,
         *,
         alpha_decay: float = 1.0,
         beta_decay: float = 1.0,
         weight_decay: float = 0.0,
         maximize: bool = False,
-        **options: bool | int,
     ) -> None:
         defaults = {
-            **options,
+            **own,
             "lr": lr,
             "alpha": alpha,
             "beta": beta,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from gap_tune.optim.group_optimizer import StateShapes
-from gap_tune.optim.trainable.base import TrainableOptimizer
+from gap_tune.optim.trainable.base import TrainableOptimizer, TrainableOptions
 from gap_tune.optim.vectors import observed_gradient
 
 
@@ -32,11 +33,11 @@ class DiagonalTO(TrainableOptimizer):
         lr: Learning rate of the weights, >= 0. Schedule it with ``torch.optim.lr_scheduler``.
         alpha: Learning rate of ``a``, >= 0, in units of 1 / weight^2. The paper's suggestion 0.01.
         beta: Learning rate of ``b``, in [0, 1]. The paper's suggestion 1: follow every gradient.
-        alpha_decay: ``alpha_t = alpha * alpha_decay**t``, in (0, 1]; 1 keeps alpha.
-        beta_decay: ``beta_t = beta * beta_decay**t``, in (0, 1]; 1 keeps beta. Other schedules
-            write ``group["alpha"]`` and ``group["beta"]``, which are read at every step.
-        weight_decay: L2 penalty, >= 0, added to the gradient as in ``torch.optim.SGD``.
-        maximize: Ascend instead of descend.
+        alpha_decay: ``alpha_t = alpha * alpha_decay**t``, in (0, 1]; the default 1 keeps alpha.
+        beta_decay: ``beta_t = beta * beta_decay**t``, in (0, 1]; the default 1 keeps beta. Other
+            schedules write ``group["alpha"]`` and ``group["beta"]``, which are read at every step.
+        weight_decay: L2 penalty, >= 0, default 0, added to the gradient as in ``torch.optim.SGD``.
+        maximize: Ascend instead of descend; default False.
 
     Raises:
         InvalidValueError: When an option is out of range or alpha and beta are both 0.
@@ -52,6 +53,16 @@ class DiagonalTO(TrainableOptimizer):
     >>> weight.tolist()
     [0.0, 0.0]
     """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float,
+        alpha: float = 0.01,
+        beta: float = 1.0,
+        **options: Unpack[TrainableOptions],
+    ) -> None:
+        super().__init__(params, {}, lr, alpha, beta, **options)
 
     def _train(self, group: dict[str, Any], alpha: float, beta: float) -> None:
         models = self._models(group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 from gap_tune.errors import InvalidValueError, check_count
 from gap_tune.optim.group_optimizer import StateShapes
-from gap_tune.optim.trainable.base import TrainableOptimizer
+from gap_tune.optim.trainable.base import TrainableOptimizer, TrainableOptions
 from gap_tune.optim.vectors import (
     check_joinable,
     descend,
@@ -44,11 +44,11 @@ class FullTO(TrainableOptimizer):
         lr: Learning rate of the weights, >= 0. Schedule it with ``torch.optim.lr_scheduler``.
         alpha: Learning rate of A, >= 0, in units of 1 / weight^2. The paper's suggestion 0.01.
         beta: Learning rate of b, in [0, 1]. The paper's suggestion 1: follow every gradient.
-        alpha_decay: ``alpha_t = alpha * alpha_decay**t``, in (0, 1]; 1 keeps alpha.
-        beta_decay: ``beta_t = beta * beta_decay**t``, in (0, 1]; 1 keeps beta. Other schedules
-            write ``group["alpha"]`` and ``group["beta"]``, which are read at every step.
-        weight_decay: L2 penalty, >= 0, added to the gradient as in ``torch.optim.SGD``.
-        maximize: Ascend instead of descend.
+        alpha_decay: ``alpha_t = alpha * alpha_decay**t``, in (0, 1]; the default 1 keeps alpha.
+        beta_decay: ``beta_t = beta * beta_decay**t``, in (0, 1]; the default 1 keeps beta. Other
+            schedules write ``group["alpha"]`` and ``group["beta"]``, which are read at every step.
+        weight_decay: L2 penalty, >= 0, default 0, added to the gradient as in ``torch.optim.SGD``.
+        maximize: Ascend instead of descend; default False.
         max_dimension: Largest d that is accepted. The default, 16384, is 1 GiB in float32.
 
     Raises:
@@ -79,23 +79,10 @@ class FullTO(TrainableOptimizer):
         alpha: float = 0.01,
         beta: float = 1.0,
         *,
-        alpha_decay: float = 1.0,
-        beta_decay: float = 1.0,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
         max_dimension: int = 16_384,
+        **options: Unpack[TrainableOptions],
     ) -> None:
-        super().__init__(
-            params,
-            lr,
-            alpha,
-            beta,
-            alpha_decay=alpha_decay,
-            beta_decay=beta_decay,
-            weight_decay=weight_decay,
-            maximize=maximize,
-            max_dimension=max_dimension,
-        )
+        super().__init__(params, {"max_dimension": max_dimension}, lr, alpha, beta, **options)
 
     def _train(self, group: dict[str, Any], alpha: float, beta: float) -> None:
         params = group["params"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from gap_tune.optim.group_optimizer import StateShapes
-from gap_tune.optim.trainable.base import TrainableOptimizer
+from gap_tune.optim.trainable.base import TrainableOptimizer, TrainableOptions
 from gap_tune.optim.vectors import (
     check_joinable,
     descend,
@@ -45,11 +45,11 @@ class RankOneTO(TrainableOptimizer):
         alpha: Learning rate of a and c, >= 0, in units of 1 / weight^2. The paper's suggestion
             0.01.
         beta: Learning rate of b, in [0, 1]. The paper's suggestion 1: follow every gradient.
-        alpha_decay: ``alpha_t = alpha * alpha_decay**t``, in (0, 1]; 1 keeps alpha.
-        beta_decay: ``beta_t = beta * beta_decay**t``, in (0, 1]; 1 keeps beta. Other schedules
-            write ``group["alpha"]`` and ``group["beta"]``, which are read at every step.
-        weight_decay: L2 penalty, >= 0, added to the gradient as in ``torch.optim.SGD``.
-        maximize: Ascend instead of descend.
+        alpha_decay: ``alpha_t = alpha * alpha_decay**t``, in (0, 1]; the default 1 keeps alpha.
+        beta_decay: ``beta_t = beta * beta_decay**t``, in (0, 1]; the default 1 keeps beta. Other
+            schedules write ``group["alpha"]`` and ``group["beta"]``, which are read at every step.
+        weight_decay: L2 penalty, >= 0, default 0, added to the gradient as in ``torch.optim.SGD``.
+        maximize: Ascend instead of descend; default False.
         per_tensor: Whether each tensor has factors of its own (a block-diagonal A of rank one per
             block) instead of one pair for the whole group, the paper's form. Tensors of one group
             may then differ in device and dtype, and the stable alpha depends on the largest
@@ -79,23 +79,10 @@ class RankOneTO(TrainableOptimizer):
         alpha: float = 0.01,
         beta: float = 1.0,
         *,
-        alpha_decay: float = 1.0,
-        beta_decay: float = 1.0,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
         per_tensor: bool = False,
+        **options: Unpack[TrainableOptions],
     ) -> None:
-        super().__init__(
-            params,
-            lr,
-            alpha,
-            beta,
-            alpha_decay=alpha_decay,
-            beta_decay=beta_decay,
-            weight_decay=weight_decay,
-            maximize=maximize,
-            per_tensor=per_tensor,
-        )
+        super().__init__(params, {"per_tensor": per_tensor}, lr, alpha, beta, **options)
 
     def _train(self, group: dict[str, Any], alpha: float, beta: float) -> None:
         for params in _blocks(group):

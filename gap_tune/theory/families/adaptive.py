@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gap_tune.theory.families.base import (
+    ALL_LAGS,
+    BEST_MOMENTUM,
     DECAY,
     EPS,
+    MOMENTUM,
+    RATE,
     SWITCHED_ON,
     Family,
     Hyperparameter,
@@ -27,7 +33,7 @@ def _like_adam(
         moment="training, all lags, whitened",
         optimum="beta1* as Adam's: argmax sqrt((1-beta1^2)/W) sum_n beta1^n T[n]",
         hyperparameters=(
-            Hyperparameter("eta", "lr", "optimal_learning_rate"),
+            RATE,
             Hyperparameter("beta1", "betas[0]", "optimal_adam"),
             Hyperparameter("beta2", "betas[1]"),
             EPS,
@@ -37,6 +43,17 @@ def _like_adam(
         source="as Cor. 6",
         note=note,
         update=update,
+    )
+
+
+def _like_sgd(name: str, *hyperparameters: Hyperparameter, **row: Any) -> Family:
+    """Return a row whose momentum is chosen as that of SGD, from the same statistics."""
+    return Family(
+        name=name,
+        moment=ALL_LAGS,
+        hyperparameters=(*hyperparameters, EPS, DECAY),
+        source="as Cor. 5",
+        **row,
     )
 
 
@@ -69,40 +86,28 @@ ADAPTIVE = (
         "Rows without a gradient keep their averages.",
         torch_class("SparseAdam"),
     ),
-    Family(
-        name="RMSProp with momentum",
+    _like_sgd(
+        "RMSProp with momentum",
+        RATE,
+        MOMENTUM,
+        Hyperparameter("alpha", "alpha"),
         budget="sum_j c_j sum_n q_j[n]^2 <= B, c_j = sqrt(EMA(g_j^2; alpha))",
         cone="eta beta^n diag(1/c_j)",
         equalizer="eta / (1 - beta z^-1) diag(1/c_j)",
-        moment="training, all lags",
-        optimum="beta* = argmax sqrt(1-beta^2) sum_n beta^n S[n]",
-        hyperparameters=(
-            Hyperparameter("eta", "lr", "optimal_learning_rate"),
-            Hyperparameter("beta", "momentum", "optimal_momentum"),
-            Hyperparameter("alpha", "alpha"),
-            EPS,
-            DECAY,
-        ),
+        optimum=BEST_MOMENTUM,
         implementations=(torch_class("RMSprop", momentum=SWITCHED_ON),),
-        source="as Cor. 5",
         note="S[n] is measured without the costs c_j.",
         update=Update.SUM,
     ),
-    Family(
-        name="Muon",
+    _like_sgd(
+        "Muon",
+        Hyperparameter("tau", "lr"),
+        MOMENTUM,
         budget="max_i sigma_i(step) <= tau per matrix",
         cone="tau (1-beta) beta^n, orthogonalised",
         equalizer="step = tau U V^T of m = EMA(g; beta)",
-        moment="training, all lags",
-        optimum="beta* = argmax sqrt(1-beta^2) sum_n beta^n S[n]; tau is free",
-        hyperparameters=(
-            Hyperparameter("tau", "lr"),
-            Hyperparameter("beta", "momentum", "optimal_momentum"),
-            EPS,
-            DECAY,
-        ),
+        optimum=f"{BEST_MOMENTUM}; tau is free",
         implementations=(torch_class("Muon"), third_party("Muon")),
-        source="as Cor. 5",
         note="beta is chosen as if the step were linear in m; its size does not depend on it.",
         update=Update.FIXED_SIZE,
     ),

@@ -129,8 +129,14 @@ class Family:
         return tuple(h.argument for h in self.hyperparameters if h.derived_by and h.argument)
 
 
+RATE = Hyperparameter("eta", "lr", "optimal_learning_rate")
+MOMENTUM = Hyperparameter("beta", "momentum", "optimal_momentum")
 DECAY = Hyperparameter("weight decay", "weight_decay")
 EPS = Hyperparameter("eps", "eps")
+
+# What momentum SGD measures, and the momentum that this makes best: others' as well.
+ALL_LAGS = "training, all lags"
+BEST_MOMENTUM = "beta* = argmax sqrt(1-beta^2) sum_n beta^n S[n]"
 
 
 def torch_class(name: str, **settings: object) -> Implementation:

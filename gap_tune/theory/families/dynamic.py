@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gap_tune.theory.families.base import (
+    ALL_LAGS,
+    BEST_MOMENTUM,
     DECAY,
     EPS,
+    MOMENTUM,
+    RATE,
     Family,
     Hyperparameter,
     Implementation,
@@ -16,7 +20,6 @@ from gap_tune.theory.families.base import (
 )
 
 _BETA2 = Hyperparameter("beta2", "betas[1]")
-_LAGS = "training, all lags"
 
 
 def _adam(name: str, moment: str, source: str, note: str, *classes: Implementation) -> Family:
@@ -29,7 +32,7 @@ def _adam(name: str, moment: str, source: str, note: str, *classes: Implementati
         optimum="(beta1*, beta2*) = argmax sqrt((1-beta1^2)/W) sum_n beta1^n T[n; beta2]; "
         "eta* = sqrt(B (1-beta1*^2)/W) / (1-beta1*), W = sum_j 1/c_j",
         hyperparameters=(
-            Hyperparameter("eta", "lr", "optimal_learning_rate"),
+            RATE,
             Hyperparameter("beta1", "betas[0]", "optimal_adam"),
             Hyperparameter("beta2", "betas[1]", "optimal_adam"),
             EPS,
@@ -70,13 +73,9 @@ DYNAMIC = (
         budget="sum_n |Q[n]|_F^2 <= B",
         cone="eta (1-beta) beta^n I",
         equalizer="eta (1-beta) / (1 - beta z^-1) I",
-        moment=_LAGS,
-        optimum="beta* = argmax sqrt(1-beta^2) sum_n beta^n S[n]; lr* = sqrt(B (1-beta*^2) / d)",
-        hyperparameters=(
-            Hyperparameter("eta", "lr", "optimal_learning_rate"),
-            Hyperparameter("beta", "momentum", "optimal_momentum"),
-            DECAY,
-        ),
+        moment=ALL_LAGS,
+        optimum=f"{BEST_MOMENTUM}; lr* = sqrt(B (1-beta*^2) / d)",
+        hyperparameters=(RATE, MOMENTUM, DECAY),
         implementations=(torch_class("SGD"),),
         source="Cor. 5; Tables 1-4",
         update=Update.SUM,
@@ -87,7 +86,7 @@ DYNAMIC = (
         budget="sum_n |Q[n]|_F^2 <= B",
         cone="eta (1 + gamma z^-1) / (1 - beta z^-1) I",
         equalizer="torch: gamma = -beta / (1+beta)",
-        moment=_LAGS,
+        moment=ALL_LAGS,
         optimum="beta* = argmax sqrt((1-b^2) / (1+2b-2b^3)) ((1+b) S[0] + sum_n b^(n+1) S[n]); "
         "free lead: gamma* = (1-beta^2) X/S[0] - beta, X = sum_{n>=1} beta^(n-1) S[n]",
         hyperparameters=(

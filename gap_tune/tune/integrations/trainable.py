@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from gap_tune.control import apply_momentum, group_momentum
+from gap_tune.control import SelfTuning, apply_momentum, group_momentum
 from gap_tune.errors import StateError, UnsupportedError
 from gap_tune.tune import keys
 from gap_tune.tune.integrations import overriding
@@ -23,7 +23,6 @@ from gap_tune.tune.trial.channels import Saved
 from gap_tune.tune.trial.checkpointing import has_state
 from gap_tune.tune.trial.session import TrialSession
 from gap_tune.tune.trial.storage import go_on_without, is_storage_fault
-from gap_tune.tune.trial.tuning import tunes_itself
 
 logger = logging.getLogger(__name__)
 
@@ -168,14 +167,15 @@ class GapTrainable(tune.Trainable):
 
         Raises:
             StateError: When ``reset_config`` has not called ``attach`` and the optimizer that was
-                watched is gone, or is one of ``gap_tune.optim``, which goes on with its own.
+                watched is gone, or tunes itself and so goes on with its own statistics.
         """
         before, places = self._trial, self._places()
         asked = keys.momentum_of(self.config)
         if before is not None:
             before.detach()
             optimizer, _, _ = self._given
-            if self._given_momentum not in (None, before.momentum) and not tunes_itself(optimizer):
+            itself = isinstance(optimizer, SelfTuning)
+            if self._given_momentum not in (None, before.momentum) and not itself:
                 # What a trial was tuned to is nothing that the next one should start with.
                 apply_momentum(optimizer, self._given_momentum)
         if not super().reset(new_config, *args, **kwargs):
@@ -206,7 +206,9 @@ class GapTrainable(tune.Trainable):
             keys.momentum_of(self.config),
             self._given_momentum,
         )
-        if asked in (None, before) or given is None or given != before or tunes_itself(optimizer):
+        if asked in (None, before) or given is None or given != before:
+            return
+        if isinstance(optimizer, SelfTuning):
             return
         if all(group_momentum(group) == given for group in optimizer.param_groups):
             apply_momentum(optimizer, asked)
@@ -215,7 +217,7 @@ class GapTrainable(tune.Trainable):
         """Watch the optimizer from new, or what has taken its place."""
         (optimizer, saved, options), before = self._given, self._trial
         now = places.present(optimizer, _is_optimizer)
-        same_and_tuned = now is optimizer and tunes_itself(optimizer)
+        same_and_tuned = now is optimizer and isinstance(optimizer, SelfTuning)
         if not isinstance(now, torch.optim.Optimizer) or same_and_tuned:
             raise StateError(
                 f"{type(self).__name__} must call self.attach(optimizer) where it takes another "

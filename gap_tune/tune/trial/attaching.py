@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from gap_tune.control import has_momentum
+from gap_tune.control import SelfTuning, has_momentum
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.gradients.wrappers import unwrapped
-from gap_tune.rules import AlignmentRule, FixedMomentum, MomentumRule, get_rule
+from gap_tune.rules import AlignmentRule, MomentumRule, get_rule
 from gap_tune.tune import keys
 from gap_tune.tune.trial.channels import open_channel
 from gap_tune.tune.trial.observed import Controlled, Deciding, Observed
 from gap_tune.tune.trial.session import TrialSession
-from gap_tune.tune.trial.tuning import SelfTuned, Tuning, let_go, tunes_itself
+from gap_tune.tune.trial.tuning import SelfTuned, Tuning, let_go
 
 
 def attach(
@@ -42,9 +42,10 @@ def attach(
     sets:
 
     - "scheduler": ``GapScheduler``, whenever the trial reports.
-    - "trial": the trial itself, at optimizer steps: a self-tuning optimizer of
-      ``gap_tune.optim`` by its own rule, any other by ``rule``. This is also the mode of a
-      configuration that names none, where the optimizer tunes itself or ``rule`` is given.
+    - "trial": the trial itself, at optimizer steps: a self-tuning optimizer
+      (``gap_tune.control.SelfTuning``) by its own rule, any other by ``rule``. This is also the
+      mode of a configuration that names none, where the optimizer tunes itself or ``rule`` is
+      given.
     - "fixed": nobody. Any optimizer may be observed, also one without momentum.
 
     Args:
@@ -114,20 +115,16 @@ def make_tuning(
         raise InvalidValueError(
             f'config["gap"]["mode"] must be one of {keys.MODES}, but got {mode!r}.'
         )
-    itself = tunes_itself(optimizer)
-    if mode is None and (itself or rule is not None):
+    if mode is None and (rule is not None or isinstance(optimizer, SelfTuning)):
         mode = keys.MODE_TRIAL
-    if itself and mode == keys.MODE_TRIAL:
-        named = {f'config["{keys.SECTION}"]["{keys.RULE}"]': own.get(keys.RULE)}
-        _refuse_options(optimizer, couple_lr=couple_lr, rule=rule, **monitor_options, **named)
-        let_go(optimizer)
-        return SelfTuned(optimizer)
-    if itself and not (mode == keys.MODE_FIXED and _holds_still(optimizer)):
-        raise UnsupportedError(
-            f"a trial of mode {mode!r} must have an optimizer that leaves its momentum alone, but "
-            f"got {type(optimizer).__name__} of gap_tune.optim, which tunes it itself: take "
-            'torch\'s optimizer, or "gap": {"mode": "trial"}.'
-        )
+    if isinstance(optimizer, SelfTuning):
+        if mode == keys.MODE_TRIAL:
+            named = {f'config["{keys.SECTION}"]["{keys.RULE}"]': own.get(keys.RULE)}
+            _refuse_options(optimizer, couple_lr=couple_lr, rule=rule, **monitor_options, **named)
+            let_go(optimizer)
+            return SelfTuned(optimizer)
+        if mode != keys.MODE_FIXED or optimizer.changes_momentum:
+            raise UnsupportedError(_second_master(optimizer, mode))
     let_go(optimizer)
     betas2 = tuple(float(beta2) for beta2 in own.get("betas2") or ())
     if mode == keys.MODE_FIXED:
@@ -205,8 +202,14 @@ def _argument(group: Mapping[str, Any], argument: str) -> float:
     return float(group["betas"][argument == "betas[1]"])
 
 
-def _holds_still(optimizer: Any) -> bool:
-    return all(isinstance(rule, FixedMomentum) for rule in optimizer._rules)
+def _second_master(optimizer: torch.optim.Optimizer, mode: str | None) -> str:
+    kind = type(optimizer)
+    package = kind.__module__.rpartition(".")[0] or kind.__module__
+    return (
+        f"a trial of mode {mode!r} must have an optimizer that leaves its momentum alone, but got "
+        f"{kind.__name__} of {package}, which tunes it itself: take torch's optimizer, or "
+        '"gap": {"mode": "trial"}.'
+    )
 
 
 def _refuse_options(optimizer: torch.optim.Optimizer, **options: Any) -> None:

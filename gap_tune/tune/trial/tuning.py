@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 
+from gap_tune.control import SelfTuning
 from gap_tune.errors import StateError
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.step_hooks import hook_step
@@ -98,14 +99,14 @@ class Tuning(ABC):
 
 
 class SelfTuned(Tuning):
-    """An optimizer of ``gap_tune.optim`` that observes its gradients and tunes its own momentum."""
+    """An optimizer that observes its gradients and tunes its own momentum: a ``SelfTuning`` one."""
 
-    # This package must not import gap_tune.optim, so what such an optimizer offers tells it apart.
-    optimizer: Any
     mode = keys.MODE_TRIAL
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(optimizer)
+        # The same object: it is both, for which Python has no type.
+        self._itself = cast(SelfTuning, optimizer)
         self._seen: Decision | None = None
         # After the optimizer's own, which decides.
         self._hooks = hook_step(optimizer, after=self._after_step, first=False)
@@ -113,16 +114,16 @@ class SelfTuned(Tuning):
     @property
     def momentum(self) -> float | None:
         """The optimizer's momentum."""
-        return float(self.optimizer.momentum)
+        return float(self._itself.momentum)
 
     @property
     def trained_momentum(self) -> float | None:
         """The momentum of the optimizer's last step."""
-        return float(getattr(self.optimizer, "trained_momentum", self.optimizer.momentum))
+        return float(self._itself.trained_momentum)
 
     def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
         """Return the optimizer's statistics; which beta2 it compares is its own business."""
-        return self.optimizer.statistics(), {}
+        return self._itself.statistics(), {}
 
     def follow(self, decision: Decision) -> None:
         """Do nothing: the optimizer decides itself."""
@@ -133,21 +134,16 @@ class SelfTuned(Tuning):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue; statistics that the optimizer has started anew count from 0."""
         super().load_state_dict(state)
-        self.changed_at = min(self.changed_at, self.optimizer.statistics().steps)
+        self.changed_at = min(self.changed_at, self._itself.statistics().steps)
 
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        decision = optimizer.decision
+        decision = self._itself.decision
         if decision is self._seen:
             return
         self.decision = self._seen = decision
         if decision is not None and decision.changed:
             self.seq += 1
-            self.changed_at = optimizer.statistics().steps
-
-
-def tunes_itself(optimizer: object) -> bool:
-    """Tell whether an optimizer is one of ``gap_tune.optim`` that tune their own momentum."""
-    return hasattr(optimizer, "decision") and callable(getattr(optimizer, "statistics", None))
+            self.changed_at = self._itself.statistics().steps
 
 
 # Who tunes an optimizer now: a process that runs several trials may keep its optimizer.

@@ -1,4 +1,4 @@
-"""YellowFin's rule: learning rate and momentum that minimise one step's expected distance."""
+"""YellowFin's formulas: learning rate and momentum that minimise one step's expected distance."""
 
 from __future__ import annotations
 
@@ -174,6 +174,24 @@ class YellowFinAverages:
             variance=max(0.0, self.observed / weight - self.mean / weight**2),
             distance=self.distance / weight,
         )
+
+
+def squared_mean(before: float, across: float, squared_norm: float) -> float:
+    """Return the squared norm of the gradients' average once it has taken in one more.
+
+    ``|0.999 a + 0.001 g|^2`` from inner products that are known before: what is not finite need
+    never get into the average.
+
+    Args:
+        before: ``|a|^2``, of the average before.
+        across: ``<a, g>``, with the gradient.
+        squared_norm: ``|g|^2``, of the gradient.
+
+    >>> round(squared_mean(before=1.0, across=1.0, squared_norm=1.0), 12)
+    1.0
+    """
+    new = 1 - DECAY
+    return DECAY**2 * before + 2 * DECAY * new * across + new**2 * squared_norm
 
 
 def _average(average: float, value: float) -> float:

@@ -9,12 +9,13 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.rules.yellowfin import (
+from gap_tune.theory.yellowfin import (
     DECAY,
     WINDOW,
     YellowFinAverages,
     YellowFinMeasurements,
     single_step,
+    squared_mean,
 )
 
 
@@ -118,6 +119,15 @@ def test_averages_are_those_of_the_whole_past() -> None:
     around = gradients - np.average(gradients, axis=0, weights=weights)
     variance = np.average((around**2).sum(1), weights=weights)
     assert measured.variance == pytest.approx(variance)
+
+
+def test_the_squared_mean_follows_from_what_is_known_before() -> None:
+    chance = np.random.default_rng(2)
+    average, squared = np.zeros(5), 0.0
+    for gradient in chance.normal(0.3, 1.0, size=(60, 5)):
+        squared = squared_mean(squared, float(average @ gradient), float(gradient @ gradient))
+        average = DECAY * average + (1 - DECAY) * gradient
+        assert squared == pytest.approx(float(average @ average))
 
 
 def test_an_exploding_gradient_raises_the_upper_curvature_by_the_limit_only() -> None:

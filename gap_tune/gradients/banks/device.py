@@ -1,4 +1,4 @@
-"""The filter bank: one one-pole filter per candidate, and sums of what they align with."""
+"""The filter bank of any device: it never waits for it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gap_tune.errors import StateError
-from gap_tune.gradients.whitening import HostWhitening, Whitening, wide_dtype
-
-# Layout of the vector of counters, next to the sums.
-WEIGHT, VALIDATION_WEIGHT, STEPS = range(3)
+from gap_tune.gradients.banks.base import copy_checked, on_host, with_masses_like
+from gap_tune.gradients.banks.whitening import Whitening, wide_dtype
 
 
 class FilterBank:
@@ -90,15 +87,7 @@ class FilterBank:
         score: bool = True,
         present: Tensor | None = None,
     ) -> None:
-        """Score the filters against a fresh gradient, then let them take it in.
-
-        Args:
-            gradient: ``g_t``, shape (n,); may hold NaN.
-            usable: 0-d bool; False marks a step that must not be observed (an AMP overflow).
-            score: Whether to add to the sums; the filters advance in any case.
-            present: Coordinates whose parameter had a gradient, bools of shape (n,); the filters
-                of the others stay as they are, as torch's do. None where all had.
-        """
+        """Score the filters against a fresh gradient, then let them take it in; as ``Bank``."""
         finite = torch.isfinite(torch.dot(gradient, gradient) * self._headroom)
         if usable is not None:
             finite = finite & usable
@@ -148,10 +137,7 @@ class FilterBank:
         return torch.mv(rows, judge[0]).unsqueeze(0) if len(judge) == 1 else judge @ rows.T
 
     def read(self) -> tuple[list[list[float]], list[list[float]], list[float]]:
-        """Return (sums per judge, validation sums per judge, counters); waits for the device once.
-
-        Counters are the weight, the validation weight and the steps observed.
-        """
+        """Return what ``Bank.read`` does; waits for the device once."""
         sums, validation, counters = (part.tolist() for part in on_host(self.totals()))
         return sums, validation, counters
 
@@ -189,44 +175,3 @@ class FilterBank:
             "newest": self._newest,
         }
         return own if self._whitening is None else {**own, **self._whitening.tensors()}
-
-
-def with_masses_like(
-    state: Mapping[str, Any], whitening: Whitening | HostWhitening | None
-) -> Mapping[str, Any]:
-    """Return a saved state whose bias corrections are as many as those here, or make them so.
-
-    There is one for all coordinates until parameters differ in the steps that they took part in.
-    """
-    mass = state.get("mass")
-    if whitening is None or not isinstance(mass, Tensor) or mass.dim() != 2:
-        return state
-    mine = whitening.tensors()["mass"].shape[1]
-    if mass.shape[1] > mine:
-        whitening.widen()
-    return {**state, "mass": mass.expand(-1, mine)} if mass.shape[1] < mine else state
-
-
-def copy_checked(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Copy saved tensors into those of the same names, converting dtype and device.
-
-    Raises:
-        StateError: When a tensor is missing or has another shape; nothing is changed then.
-    """
-    for name, tensor in tensors.items():
-        saved = state.get(name)
-        shape = tuple(saved.shape) if isinstance(saved, Tensor) else None
-        if shape != tuple(tensor.shape):
-            raise StateError(
-                f"the saved filter bank must hold {name!r} of shape {tuple(tensor.shape)}, "
-                f"but got {shape}."
-            )
-    for name, tensor in tensors.items():
-        tensor.copy_(state[name])
-
-
-def on_host(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Copy tensors to the host in one transfer."""
-    packed = torch.cat([t.reshape(-1) for t in tensors]).cpu()
-    pieces = packed.split([t.numel() for t in tensors])
-    return [piece.view(t.shape) for piece, t in zip(pieces, tensors, strict=True)]

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gap_tune.gradients.filter_bank import (
+from gap_tune.gradients.banks.base import (
     STEPS,
     VALIDATION_WEIGHT,
     WEIGHT,
     copy_checked,
     with_masses_like,
 )
-from gap_tune.gradients.whitening import HostWhitening, wide_dtype
+from gap_tune.gradients.banks.whitening import HostWhitening, wide_dtype
 
 # torch hands elementwise work on this many numbers to its thread pool.
 _THREADED = 32_768
@@ -89,14 +89,7 @@ class HostFilterBank:
         score: bool = True,
         present: Tensor | None = None,
     ) -> None:
-        """Score the filters against a fresh gradient, then let them take it in.
-
-        Args:
-            gradient: ``g_t``, shape (n,); may hold NaN.
-            usable: 0-d bool; False marks a step that must not be observed.
-            score: Whether to add to the sums; the filters advance in any case.
-            present: As for ``FilterBank``.
-        """
+        """Score the filters against a fresh gradient, then let them take it in; as ``Bank``."""
         self.seen += 1
         if (usable is not None and not usable) or not self._is_finite(gradient):
             return
