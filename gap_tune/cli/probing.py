@@ -53,5 +53,5 @@ def _first_steps(config: dict[str, Any]) -> tuple[Any, Callable[[], None]]:
     from gap_tune.training.running import prepare
 
     run = prepare(config)
-    endless = (each for _ in run.progress.epochs(sys.maxsize) for each in run.minibatches())
+    endless = (each for _ in run.position.epochs(sys.maxsize) for each in run.minibatches())
     return run.learner.optimizer, lambda: run.step(next(endless))

@@ -94,7 +94,7 @@ def ours(task: Images, *, monitored: bool) -> Callable[[], object]:
         GradientMonitor(made.learner.optimizer)
 
     def endless() -> Iterator[tuple[Any, ...]]:
-        for _ in made.progress.epochs(10**6):
+        for _ in made.position.epochs(10**6):
             yield from made.minibatches()
 
     minibatches = endless()

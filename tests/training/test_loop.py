@@ -14,10 +14,10 @@ from gap_tune import attach
 from gap_tune.errors import UnsupportedError
 from gap_tune.training.batches import Loading, batches
 from gap_tune.training.held_out import with_held_out
+from gap_tune.training.learner import TrainedPart
 from gap_tune.training.local import run
 from gap_tune.training.loop import report_steps
 from gap_tune.training.placement import Placement
-from gap_tune.training.progress import TrainedPart
 from gap_tune.training.running import Run, prepare
 from gap_tune.training.schedules import make_schedule
 from gap_tune.workloads import get_workload

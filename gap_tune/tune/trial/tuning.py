@@ -107,7 +107,7 @@ class SelfTuned(Tuning):
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(optimizer)
         self._seen: Decision | None = None
-        # After the optimizer's own, which decides.
+        # This hook comes after the optimizer's own, which decides.
         self._hooks = hook_step(optimizer, after=self._after_step, first=False)
 
     @property
@@ -150,7 +150,7 @@ def tunes_itself(optimizer: object) -> bool:
     return hasattr(optimizer, "decision") and callable(getattr(optimizer, "statistics", None))
 
 
-# Who tunes an optimizer now: a process that runs several trials may keep its optimizer.
+# A process that runs several trials may keep its optimizer, so it is noted who tunes it now.
 _masters: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[Tuning]] = WeakKeyDictionary()
 
 
