@@ -26,7 +26,7 @@ _FOLDERS = {
     ("workloads", "workloads.vision"): "cifar digits images resnet vit vit_weights",
     ("workloads", "workloads.text"): "characters language questions",
     ("workloads", "training"): "batches distributed held_out learner local loop perturbed "
-    "placement ranks running schedules settings",
+    "placement ranks schedules settings",
     ("study", "study.methods"): "plan population spending",
 }
 _NOW = {

@@ -11,7 +11,7 @@ from gap_tune.gradients import GradientMonitor
 from gap_tune.training.batches import batches
 from gap_tune.training.perturbed import follow_configuration
 from gap_tune.training.placement import trial_resources
-from gap_tune.training.running import Meter, prepare
+from gap_tune.training.prepared import Meter, prepare
 from gap_tune.tune import attach
 
 __all__ = ["Trial", "batches", "fit", "report_steps", "train"]

@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from gap_tune import GradientMonitor
-from gap_tune.training.running import prepare
+from gap_tune.training.prepared import prepare
 from gap_tune.workloads.base import Splits
 from gap_tune.workloads.vision.cifar import CIFAR100
 

@@ -18,7 +18,7 @@ from gap_tune.training.learner import TrainedPart
 from gap_tune.training.local import run
 from gap_tune.training.loop import report_steps
 from gap_tune.training.placement import Placement
-from gap_tune.training.running import Run, prepare
+from gap_tune.training.prepared import PreparedTrial, prepare
 from gap_tune.training.schedules import make_schedule
 from gap_tune.workloads import get_workload
 from tests.workloads.data import cases
@@ -35,11 +35,11 @@ DIGITS = {
 }
 
 
-def weights(run: Run) -> torch.Tensor:
+def weights(run: PreparedTrial) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in run.learner.model.parameters()])
 
 
-def after_an_epoch(config: dict[str, Any]) -> Run:
+def after_an_epoch(config: dict[str, Any]) -> PreparedTrial:
     made = prepare(config)
     for minibatch in made.minibatches():
         made.step(minibatch)

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from gap_tune.training.local import run
-from gap_tune.training.running import prepare
+from gap_tune.training.prepared import prepare
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.text.questions import IGNORED, Questions, pad, read_questions
 from gap_tune.workloads.vision.images import Standardise, crop_and_flip

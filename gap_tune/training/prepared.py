@@ -1,4 +1,4 @@
-"""A run: everything that a trial's configuration stands for, ready to be trained."""
+"""PreparedTrial: everything that a trial's configuration stands for, ready to be trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gap_tune.workloads.registry import get_workload
 
 
 @dataclass(frozen=True)
-class Run:
+class PreparedTrial:
     """A workload with its data, model, optimizer and place in the data: see ``prepare``.
 
     Attributes:
@@ -99,7 +99,7 @@ class Run:
 class Meter:
     """Measures a run from one report to the next."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: PreparedTrial) -> None:
         self._run = run
         self.start()
 
@@ -124,7 +124,7 @@ class Meter:
         return metrics
 
 
-def prepare(config: Mapping[str, Any]) -> Run:
+def prepare(config: Mapping[str, Any]) -> PreparedTrial:
     """Return the run that a configuration, as of ``loop.train``, stands for.
 
     Raises:
@@ -152,7 +152,7 @@ def prepare(config: Mapping[str, Any]) -> Run:
     forward: Any = torch.compile(joined) if settings.compile else joined
     learner = Learner(workload, forward, optimizer, schedule, placement, clip=settings.clip)
     position = Position(settings.seed, steps, placement.device)
-    return Run(
+    return PreparedTrial(
         workload,
         settings,
         splits,
