@@ -66,7 +66,7 @@ FAMILIES: dict[str, OptimizerFamily] = {
         _trainable("trainable-diagonal", optim.DiagonalTO),
         _trainable("trainable-full", optim.FullTO),
         _trainable("trainable-rank-one", optim.RankOneTO),
-        # They are diagonal, since a full operator takes d^2 numbers.
+        # Diagonal blocks: a full operator takes d^2 numbers.
         _budget("budget-frobenius", optim.FrobeniusOptimizer, structure="diagonal"),
         _budget("budget-data-metric", optim.DataMetricOptimizer, structure="diagonal"),
         OptimizerFamily(
