@@ -17,7 +17,7 @@ from types import ModuleType
 _FOLDERS = {
     ("tune", "tune.trial"): "attaching channels checkpointing epochs exact_types observed session "
     "storage tuning wanted workers",
-    ("tune", "tune.scheduling"): "scheduler deciding decisions siblings wrapping",
+    ("tune", "tune.scheduling"): "scheduler siblings wrapping",
     ("tune", "tune.monitoring"): "callbacks metrics histogram regret instruments latency "
     "ray_dashboard progress",
     ("tune", "tune.integrations"): "lightning logged hugging_face hugging_face_trainer moments "
@@ -26,7 +26,7 @@ _FOLDERS = {
     ("workloads", "workloads.vision"): "cifar digits images resnet vit vit_weights",
     ("workloads", "workloads.text"): "characters language questions",
     ("workloads", "training"): "batches distributed held_out learner local loop perturbed "
-    "placement progress ranks running schedules settings",
+    "placement ranks schedules settings",
     ("study", "study.methods"): "plan population spending",
 }
 _NOW = {
@@ -38,6 +38,8 @@ _NOW |= {
     "gap_tune.study.records": "gap_tune.records.studies",
     "gap_tune.report.experiment": "gap_tune.records.experiments",
     "gap_tune.workloads.families": "gap_tune.training.families.table",
+    "gap_tune.tune.deciding": "gap_tune.tune.scheduling.decider",
+    "gap_tune.tune.decisions": "gap_tune.tune.scheduling.decision_log",
 }
 
 

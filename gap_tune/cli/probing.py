@@ -50,8 +50,8 @@ def probe(
 
 def _first_steps(config: dict[str, Any]) -> tuple[Any, Callable[[], None]]:
     """Return a workload's optimizer and a function that trains it one step, for a probe."""
-    from gap_tune.training.running import prepare
+    from gap_tune.training.prepared import prepare
 
     run = prepare(config)
-    endless = (each for _ in run.progress.epochs(sys.maxsize) for each in run.minibatches())
+    endless = (each for _ in run.position.epochs(sys.maxsize) for each in run.minibatches())
     return run.learner.optimizer, lambda: run.step(next(endless))

@@ -124,7 +124,7 @@ def is_placeholder_step(
         return False
     parameters = all_parameters(optimizer.param_groups)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    # All of them: asking a sharded one is an affair of all ranks, which may differ in others.
+    # All are asked: of a sharded one all ranks must, and they may differ in the others.
     values = [_has_value(gradient) for gradient in gradients]
     found = bool(gradients), any(values)
     if process_group is not None:

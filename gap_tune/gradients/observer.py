@@ -25,7 +25,7 @@ from gap_tune.gradients.statistics import (
 )
 
 _VERSION = 3
-# Version 2 does not say which parameters were observed: those that trained, as at its loading.
+# Version 2 does not say which parameters were observed: they are those that train by now.
 _VERSIONS = (2, _VERSION)
 _NOTHING: dict[str, Any] = {"positions": [], "shapes": []}
 # Gradients that wait for the bank, at most, and coordinates in all of them. Right after a step

@@ -13,7 +13,7 @@ from torch import Tensor
 from gap_tune.errors import UnsupportedError, check_count
 from gap_tune.gradients.sampling import stratified_slices
 
-# Bools, one per coordinate: a few kilobytes each.
+# How many masks are kept, which take a few kilobytes each: a bool per coordinate.
 _MASKS = 8
 _OF_COMPLEX = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
@@ -106,7 +106,7 @@ class GradientReader:
         pieces: list[Tensor] = []
         absent: list[int] = []
         strided, one = torch.strided, (1,)
-        # Inline, and by the cheapest call there is: this loop is half the cost of observing.
+        # This loop is half the cost of observing, so it is inline, by the cheapest call there is.
         for parameter, start, length, plain in self._places:
             grad = parameter.grad
             if plain and grad is not None and grad.layout is strided and grad.is_contiguous():
@@ -162,7 +162,7 @@ class GradientReader:
         if grad.layout is not torch.strided:
             piece = _slice_rows(grad, start, length)
         elif grad.is_contiguous() or grad.is_contiguous(memory_format=torch.channels_last):
-            # In the order of memory: a fixed permutation, which inner products do not see.
+            # The order of memory is a fixed permutation, which inner products do not see.
             piece = grad.as_strided((length,), (1,), grad.storage_offset() + start)
         else:
             piece = grad.reshape(-1)[start : start + length]

@@ -31,14 +31,14 @@ def hook_step(
         first: Whether ``after`` comes before the hooks that are there already, so that it finds
             gradients and options as the step left them.
     """
-    # Not a decorator, which would import torch's compiler with this module.
+    # A decorator would import torch's compiler with this module.
     handles = []
     if before is not None:
         handles.append(optimizer.register_step_pre_hook(torch.compiler.disable(before)))
     if after is not None:
         handle = optimizer.register_step_post_hook(torch.compiler.disable(after))
         if first:
-            # An OrderedDict, although torch declares less.
+            # It is an OrderedDict, although torch declares less.
             hooks: Any = optimizer._optimizer_step_post_hooks
             hooks.move_to_end(handle.id, last=False)
         handles.append(handle)

@@ -57,13 +57,13 @@ def _hooked(thing: Any, seen: dict[int, Any]) -> list[torch.optim.Optimizer]:
     """Return the optimizers in a wrapper whose hooks run, without going in circles."""
     if id(thing) in seen or len(seen) >= _MOST:
         return []
-    # Kept, so that no other object gets its number.
+    # The objects are kept, so that no other one gets their numbers.
     seen[id(thing)] = thing
     initialised = _is_initialised(thing)
     if initialised and getattr(type(thing).step, "hooked", False):
         return _holder_of_groups(thing, seen) or [thing]
     for name in _NAMES:
-        # By these names, a wrapper need not look like an optimizer to hold one.
+        # A wrapper with one of these names need not look like an optimizer to hold one.
         value = _attribute(thing, name)
         found = _hooked(value, seen) if _own(value) else []
         if found:

@@ -1,8 +1,10 @@
-"""run_panel: does what is left of a panel's runs."""
+"""run_panel: does what is left of a panel's runs, and says how many those are."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -10,9 +12,11 @@ from rich.console import Console
 from gap_tune.errors import check_count
 from gap_tune.panel.journal import Journal, key_of
 from gap_tune.panel.pool import results
-from gap_tune.panel.progress import Progress
 from gap_tune.panel.running import Job
 from gap_tune.panel.settings import PanelSettings
+
+# How often to say it where there is no terminal.
+_EVERY_S = 30.0
 
 
 def run_panel(
@@ -47,10 +51,10 @@ def run_panel(
             f"{len(jobs) - len(left):,} of them done before",
             highlight=False,
         )
-        with Progress(len(jobs), len(jobs) - len(left), console) as progress:
+        with Remaining(len(jobs), len(jobs) - len(left), console) as remaining:
             for row in results(left, cpus) if left else ():
                 journal.append(row)
-                progress.advance()
+                remaining.advance()
         found = {key_of(row): row for row in journal.rows()}
         return note, [found[job.key] for job in jobs]
 
@@ -69,3 +73,59 @@ def plan(settings: PanelSettings) -> list[Job]:
         for setting in settings.settings
         for arm in settings.arms
     ]
+
+
+class Remaining:
+    """Says where a panel is: a line that changes in a terminal, one every half minute elsewhere.
+
+    Args:
+        total: Runs of the panel.
+        done: Runs that an earlier session did.
+        console: Where to say it.
+    """
+
+    def __init__(self, total: int, done: int, console: Console) -> None:
+        self._total, self._before, self._now = total, done, 0
+        self._console = console
+        self._status = console.status("starting")
+        self._since = self._said = time.monotonic()
+
+    def __enter__(self) -> Remaining:
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._status.stop()
+
+    def advance(self) -> None:
+        """Count a run."""
+        self._now += 1
+        now = time.monotonic()
+        text = line(self._total, self._before, self._now, now - self._since)
+        if self._console.is_terminal:
+            self._status.update(text)
+        elif now - self._said >= _EVERY_S:
+            self._said = now
+            self._console.print(text, highlight=False)
+
+
+def line(total: int, before: int, now: int, seconds: float) -> str:
+    """Return the line.
+
+    Args:
+        total: Runs of the panel.
+        before: Runs of earlier sessions.
+        now: Runs of this session, at least one.
+        seconds: How long this session has been at it.
+
+    >>> line(100, 10, 30, 60.0)
+    '40 of 100 runs, about 2.0 min left'
+    """
+    left = (total - before - now) * seconds / now
+    return f"{before + now:,} of {total:,} runs, about {left / 60:.1f} min left"

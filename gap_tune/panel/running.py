@@ -19,7 +19,7 @@ from gap_tune.panel import arms
 from gap_tune.panel.settings import Setting
 from gap_tune.rules import get_rule
 from gap_tune.training.loop import fit
-from gap_tune.training.running import prepare
+from gap_tune.training.prepared import prepare
 from gap_tune.tune import GapScheduler, TrialSession, attach, keys
 from gap_tune.tune.ray_private.delivery import Directive
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from gap_tune.errors import InvalidValueError, StateError
-from gap_tune.records.saved_state import MODES, saved_trials, tune_config
+from gap_tune.records.saved_state import saved_trials, tune_config
 from gap_tune.records.studies import Records, Trial, read_trial
 from gap_tune.tune import keys
 
@@ -212,6 +212,4 @@ def _compared_by(
             f"{missing} must be given for {folder}, which does not tell by what its trials are "
             "compared, but got none."
         )
-    if mode not in MODES:
-        raise InvalidValueError(f"mode must be min or max, but got {mode!r}.")
-    return {"metric": metric, "mode": mode}
+    return {"metric": metric, "mode": keys.check_objective_mode(mode)}

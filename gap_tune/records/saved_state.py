@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-MODES = ("min", "max")
+from gap_tune.tune.keys import OBJECTIVE_MODES
 
 
 def saved_trials(folder: Path) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def tune_config(path: Path) -> dict[str, str]:
     for name, value in pairwise(strings):
         if name == "metric" and value is not None:
             found.setdefault("metric", value)
-        elif name == "mode" and value in MODES:
+        elif name == "mode" and value in OBJECTIVE_MODES:
             found.setdefault("mode", value)
     return found
 

@@ -13,6 +13,7 @@ from gap_tune.training.batches import check_batch_size
 from gap_tune.training.families.table import get_family
 from gap_tune.training.held_out import with_held_out
 from gap_tune.training.settings import Settings
+from gap_tune.tune.keys import check_objective_mode
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.base import Workload
 
@@ -118,7 +119,7 @@ def make_conditions(
         "hold_out": any(arm.validation_every is not None for arm in arms),
     }
     bounds = (rate / _DOWN, rate * _UP) if lr_range is None else check_lr_range(lr_range)
-    return Conditions(settings, rate, bounds, check_metric(metric), check_mode(mode))
+    return Conditions(settings, rate, bounds, check_metric(metric), check_objective_mode(mode))
 
 
 def check_family(family: str) -> str:
@@ -126,13 +127,6 @@ def check_family(family: str) -> str:
     if family not in BASE_FAMILIES:
         raise InvalidValueError(f"family must be one of {BASE_FAMILIES}, but got {family!r}.")
     return family
-
-
-def check_mode(mode: str) -> str:
-    """Return the mode when it is one, else raise ``InvalidValueError``."""
-    if mode not in ("min", "max"):
-        raise InvalidValueError(f"mode must be 'min' or 'max', but got {mode!r}.")
-    return mode
 
 
 def check_metric(metric: str) -> str:

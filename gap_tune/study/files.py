@@ -19,8 +19,8 @@ from gap_tune.study.conditions import (
     check_lr,
     check_lr_range,
     check_metric,
-    check_mode,
 )
+from gap_tune.tune.keys import check_objective_mode
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.registry import find_workload
 
@@ -63,7 +63,7 @@ _KEYS: Mapping[str, _Key] = {
     "family": _text(check_family),
     "seeds": _count("seeds"),
     "metric": _text(check_metric),
-    "mode": _text(check_mode),
+    "mode": _text(check_objective_mode),
     "epochs": _count("epochs"),
     "lr": _Key("a number", _NUMBER, check_lr),
     "lr_range": _Key("a list of two numbers", (list,), check_lr_range, _NUMBER),

@@ -78,7 +78,7 @@ def load(
         collate_fn=loading.collate,
         num_workers=loading.workers,
         pin_memory=loading.pinned,
-        # Its own: a loader's first draw would otherwise come from torch's global stream.
+        # Without one of its own, a loader's first draw would come from torch's global stream.
         generator=torch.Generator().manual_seed(seed),
     )
 

@@ -60,7 +60,7 @@ class HeldOutGradients:
         self._samples = samples
         self._every = every
         self._batch_size = min(batch_size, len(samples))
-        # Single batches: starting workers would cost more than they fetch.
+        # For single batches, starting workers would cost more than they fetch.
         self._loading = replace(loading, workers=0)
         self._seed = seed
 

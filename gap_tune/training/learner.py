@@ -1,4 +1,4 @@
-"""Learner: one optimizer step, and the means over a split."""
+"""Learner: one optimizer step, the means over a split, and what of a model is worth saving."""
 
 from __future__ import annotations
 
@@ -125,3 +125,31 @@ def averaged(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         optimizer.train()  # type: ignore[attr-defined]
         with torch.no_grad():
             torch._foreach_copy_(weights, kept)
+
+
+class TrainedPart:
+    """A model's buffers and the parameters that are trained, for checkpoints.
+
+    Frozen parameters come from where the model came from; saving those of a language model that
+    trains a LoRA adapter would make each checkpoint a thousand times larger.
+
+    Args:
+        model: The model, initialised as in the trial that saves.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        # A tied weight has two names.
+        named = model.named_parameters(remove_duplicate=False)
+        self._frozen = {name for name, p in named if not p.requires_grad}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the model's state but for frozen parameters."""
+        state = self._model.state_dict()
+        for name in self._frozen:
+            state.pop(name, None)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what ``state_dict`` returned."""
+        self._model.load_state_dict({**self._model.state_dict(), **state})

@@ -11,7 +11,7 @@ from gap_tune.gradients import GradientMonitor
 from gap_tune.training.batches import batches
 from gap_tune.training.perturbed import follow_configuration
 from gap_tune.training.placement import trial_resources
-from gap_tune.training.running import Meter, prepare
+from gap_tune.training.prepared import Meter, prepare
 from gap_tune.tune import attach
 
 __all__ = ["Trial", "batches", "fit", "report_steps", "train"]
@@ -68,27 +68,27 @@ def fit(
         attach: ``gap_tune.attach``, or what stands for it outside of Ray Tune.
     """
     run = prepare(config)
-    progress, settings = run.progress, run.settings
+    position, settings = run.position, run.settings
     trial = attach(run.learner.optimizer, config)
     held_out = run.held_out(trial.monitor)
     if trial.restore(**run.objects):
         follow_configuration(run.learner.optimizer, run.objects["schedule"], config)
     meter = Meter(run)
-    checkpoint_at = report_steps(progress.steps_per_epoch, settings.checkpoints_per_epoch)
-    report_at = checkpoint_at | report_steps(progress.steps_per_epoch, settings.reports_per_epoch)
-    for _ in progress.epochs(settings.epochs):
+    checkpoint_at = report_steps(position.steps_per_epoch, settings.checkpoints_per_epoch)
+    report_at = checkpoint_at | report_steps(position.steps_per_epoch, settings.reports_per_epoch)
+    for _ in position.epochs(settings.epochs):
         for minibatch in run.minibatches():
             if held_out is not None:
-                held_out.before_step(progress.total_steps)
+                held_out.before_step(position.total_steps)
             run.step(minibatch)
-            if progress.step not in report_at:
+            if position.step not in report_at:
                 continue
             metrics = {**meter.metrics(), **run.evaluate("validation")}
             if held_out is not None:
                 metrics["held_out_s"] = held_out.take_seconds()
-            if progress.epochs_done == settings.epochs:
+            if position.epochs_done == settings.epochs:
                 metrics |= run.evaluate("test")
-            trial.report(metrics, checkpoint=progress.step in checkpoint_at)
+            trial.report(metrics, checkpoint=position.step in checkpoint_at)
             meter.start()
 
 

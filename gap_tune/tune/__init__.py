@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gap_tune.rules.recorded import RecordedDecision as RecordedDecision
+    from gap_tune.rules.recorded import read_decisions as read_decisions
     from gap_tune.tune.integrations.trainable import GapTrainable as GapTrainable
-    from gap_tune.tune.scheduling.decisions import RecordedDecision as RecordedDecision
-    from gap_tune.tune.scheduling.decisions import read_decisions as read_decisions
     from gap_tune.tune.scheduling.scheduler import GapScheduler as GapScheduler
     from gap_tune.tune.search import GapSearch as GapSearch
     from gap_tune.tune.trial.attaching import attach as attach
@@ -22,10 +22,10 @@ _MODULES = {
     "GapScheduler": "gap_tune.tune.scheduling.scheduler",
     "GapSearch": "gap_tune.tune.search",
     "GapTrainable": "gap_tune.tune.integrations.trainable",
-    "RecordedDecision": "gap_tune.tune.scheduling.decisions",
+    "RecordedDecision": "gap_tune.rules.recorded",
     "TrialSession": "gap_tune.tune.trial.session",
     "attach": "gap_tune.tune.trial.attaching",
-    "read_decisions": "gap_tune.tune.scheduling.decisions",
+    "read_decisions": "gap_tune.rules.recorded",
 }
 
 __all__ = [

@@ -89,7 +89,7 @@ def _trained(
     for i, group in enumerate(optimizer.param_groups):
         named += [(f"parameter {k} of group {i}", p) for k, p in enumerate(group["params"])]
     for name, parameter in named:
-        # Of a lazy module: without a shape until the first batch.
+        # A lazy module's parameter has no shape until the first batch.
         if is_lazy(parameter):
             continue
         # A rank looks at its own part of what is sharded.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gap_tune.errors import InvalidValueError
 from gap_tune.tune.ray_private import nested
 
 # Results. Ray flattens nested results with "/", so these read the same nested or flat.
@@ -16,7 +17,7 @@ POWER = "gap/power"
 MODE = "gap/mode"
 # How often decisions have changed momentum.
 SEQ = "gap/seq"
-# Of the scheduler's decision on this result, or of the trial's own latest; else empty.
+# The scheduler's decision on this result, or the trial's own latest; empty where none was made.
 DECISION = "gap/decision"
 REASON = "gap/reason"
 STATISTICS = "gap/statistics"
@@ -34,10 +35,13 @@ MODE_SCHEDULER = "scheduler"
 MODE_TRIAL = "trial"
 MODE_FIXED = "fixed"
 MODES = (MODE_SCHEDULER, MODE_TRIAL, MODE_FIXED)
-# In a section: the name of the momentum beside it, where that is another than "momentum".
+# A section says here what the momentum beside it is called, where that is not "momentum".
 MOMENTUM_KEY = "momentum_key"
-# In a section: the rule that decides the trial (gap_tune.rules.get_rule), where it is its own.
+# A section names here the trial's own rule (gap_tune.rules.get_rule), where it has one.
 RULE = "rule"
+
+# What a study may want of its metric, as Ray Tune calls it.
+OBJECTIVE_MODES = ("min", "max")
 
 
 def section(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -113,6 +117,20 @@ def first_objective(
     """
     metrics, modes = metric_names(metric), metric_names(mode)
     return metrics[0] if metrics else None, modes[0] if modes else None
+
+
+def check_objective_mode(mode: str | None) -> str:
+    """Return the mode when a metric is better low ("min") or high ("max") by it, else raise.
+
+    Raises:
+        InvalidValueError: When it is something else.
+
+    >>> check_objective_mode("max")
+    'max'
+    """
+    if mode not in OBJECTIVE_MODES:
+        raise InvalidValueError(f"mode must be 'min' or 'max', but got {mode!r}.")
+    return mode
 
 
 def _holders(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from gap_tune import GradientMonitor
-from gap_tune.training.running import prepare
+from gap_tune.training.prepared import prepare
 from gap_tune.workloads.base import Splits
 from gap_tune.workloads.vision.cifar import CIFAR100
 
@@ -94,7 +94,7 @@ def ours(task: Images, *, monitored: bool) -> Callable[[], object]:
         GradientMonitor(made.learner.optimizer)
 
     def endless() -> Iterator[tuple[Any, ...]]:
-        for _ in made.progress.epochs(10**6):
+        for _ in made.position.epochs(10**6):
             yield from made.minibatches()
 
     minibatches = endless()

@@ -120,7 +120,7 @@ def test_what_cannot_be_reported_is_said(tmp_path: Path) -> None:
         read_experiment(own)
     with pytest.raises(InvalidValueError, match="--mode must be given"):
         read_experiment(own, metric="loss")
-    with pytest.raises(InvalidValueError, match="min or max, but got 'up'"):
+    with pytest.raises(InvalidValueError, match="mode must be 'min' or 'max', but got 'up'"):
         read_experiment(own, metric="loss", mode="up")
     with pytest.raises(InvalidValueError, match=r"\(loss\), but got 'accuracy'"):
         read_experiment(own, metric="accuracy", mode="max")

@@ -15,7 +15,7 @@ from gap_tune.study.arms import GAP, parse_arm
 from gap_tune.training.families.table import FAMILIES, get_family
 from gap_tune.training.learner import averaged
 from gap_tune.training.local import run
-from gap_tune.training.running import Run, prepare
+from gap_tune.training.prepared import PreparedTrial, prepare
 from gap_tune.training.settings import Settings
 from gap_tune.workloads import get_workload
 from tests.workloads.stopping import run_until, untimed
@@ -70,14 +70,14 @@ def test_a_family_lowers_the_loss_and_continues_after_a_stop_as_if_never_stopped
     assert untimed(stopped + resumed) == untimed(whole)
 
 
-def steps(made: Run, count: int) -> Run:
+def steps(made: PreparedTrial, count: int) -> PreparedTrial:
     minibatches = made.minibatches()
     for _ in range(count):
         made.step(next(minibatches))
     return made
 
 
-def weights(made: Run) -> torch.Tensor:
+def weights(made: PreparedTrial) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in made.learner.model.parameters()])
 
 

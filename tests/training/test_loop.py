@@ -14,11 +14,11 @@ from gap_tune import attach
 from gap_tune.errors import UnsupportedError
 from gap_tune.training.batches import Loading, batches
 from gap_tune.training.held_out import with_held_out
+from gap_tune.training.learner import TrainedPart
 from gap_tune.training.local import run
 from gap_tune.training.loop import report_steps
 from gap_tune.training.placement import Placement
-from gap_tune.training.progress import TrainedPart
-from gap_tune.training.running import Run, prepare
+from gap_tune.training.prepared import PreparedTrial, prepare
 from gap_tune.training.schedules import make_schedule
 from gap_tune.workloads import get_workload
 from tests.workloads.data import cases
@@ -35,11 +35,11 @@ DIGITS = {
 }
 
 
-def weights(run: Run) -> torch.Tensor:
+def weights(run: PreparedTrial) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in run.learner.model.parameters()])
 
 
-def after_an_epoch(config: dict[str, Any]) -> Run:
+def after_an_epoch(config: dict[str, Any]) -> PreparedTrial:
     made = prepare(config)
     for minibatch in made.minibatches():
         made.step(minibatch)

@@ -20,9 +20,9 @@ from gap_tune import (
     GapScheduler,
     MomentumRule,
 )
+from gap_tune.rules.recorded import RecordedDecision
 from gap_tune.tune import read_decisions
 from gap_tune.tune.ray_private import delivery
-from gap_tune.tune.scheduling.decisions import RecordedDecision
 
 STATISTICS = AlignmentStatistics(
     candidates=(0.8, 0.9, 0.95, 0.99),

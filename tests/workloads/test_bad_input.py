@@ -14,7 +14,7 @@ import torch
 
 from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError
 from gap_tune.training.placement import find_device
-from gap_tune.training.running import prepare
+from gap_tune.training.prepared import prepare
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.base import Splits
 from tests.workloads.data import Case, cases, dump, pixels, vit_options, write_cifar10

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gap_tune.training.local import run
-from gap_tune.training.running import Run, prepare
+from gap_tune.training.prepared import PreparedTrial, prepare
 from gap_tune.workloads import WORKLOADS, get_workload
 from tests.workloads.data import cases
 from tests.workloads.stopping import run_until, untimed
@@ -36,7 +36,7 @@ def test_a_workload_trains_and_continues_within_an_epoch_as_if_never_stopped(
     assert untimed(stopped + resumed) == untimed(whole)
 
 
-def weights(run: Run) -> torch.Tensor:
+def weights(run: PreparedTrial) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in run.learner.model.parameters()])
 
 

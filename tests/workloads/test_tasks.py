@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from gap_tune.training.local import run
-from gap_tune.training.running import prepare
+from gap_tune.training.prepared import prepare
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.text.questions import IGNORED, Questions, pad, read_questions
 from gap_tune.workloads.vision.images import Standardise, crop_and_flip
@@ -135,7 +135,7 @@ class TestViT:
         made = prepare(Case("vit", options, 6).config())
         assert [len(s) for s in (made.splits.train, made.splits.validation)] == [18, 2]
         made.step(next(made.minibatches()))
-        assert math.isfinite(made.progress.mean_loss)
+        assert math.isfinite(made.position.mean_loss)
 
     def test_weights_of_a_file_fit_another_image_size_and_other_classes(
         self, root: Path, tmp_path: Path
@@ -214,7 +214,7 @@ class TestLanguage:
         saved = made.objects["model"].state_dict()
         assert all("lora" in name or "bias" not in name for name in saved)
         made.step(next(made.minibatches()))
-        assert math.isfinite(made.progress.mean_loss)
+        assert math.isfinite(made.position.mean_loss)
 
     def test_a_model_in_a_folder_is_loaded_as_it_was_saved(
         self, root: Path, tmp_path: Path

@@ -54,7 +54,7 @@ class FilterBank:
         # has a spare row, which the next gradient is written to; the row becomes the newest one
         # if that gradient was finite, and otherwise stays the spare one.
         self._rows = torch.zeros(count + lags + 1, size, device=device, dtype=dtype)
-        # Per judge: K alignments, the power S[0], the lags, W.
+        # A judge's sums are K alignments, the power S[0], the lags and W.
         self._sums = torch.zeros(judges, count + 1 + lags + 1, device=device, dtype=wide)
         self._validation = torch.zeros(judges, count, device=device, dtype=wide)
         self._counters = torch.zeros(3, device=device, dtype=wide)

@@ -113,7 +113,7 @@ class HostFilterBank:
     def _add(self, sums: list[float], dots: list[float], spare: int, price: float) -> None:
         """Decay a judge's sums and add its products with all rows, lags from 0 on, and W."""
         history = dots[self._count :]
-        # Backwards round the ring from the newest gradient, which the spare row holds.
+        # Lags go backwards round the ring from the newest gradient, which the spare row holds.
         lags = history[spare::-1] + history[:spare:-1]
         fresh = (*dots[: self._count], *lags, price)
         sums[:] = [self._decay * old + new for old, new in zip(sums, fresh, strict=True)]
@@ -141,7 +141,7 @@ class HostFilterBank:
 
     def reset_sums(self) -> None:
         """Set sums and counters to zero; filters and history stay."""
-        # Per judge: K alignments, the power S[0], the lags, W.
+        # A judge's sums are K alignments, the power S[0], the lags and W.
         width = self._count + 1 + self._lags + 1
         self._sums = [[0.0] * width for _ in range(self._judges)]
         self._validation = [[0.0] * self._count for _ in range(self._judges)]

@@ -94,7 +94,7 @@ class HostWhitening:
         self._weights, self._root = weights.unsqueeze(0), weights.sqrt()
         self._eps = eps * self._root
         self._moments = [torch.zeros_like(weights) for _ in betas2]
-        # Per beta2; a tensor of shape (n,) from when on parameters differ in what they took part.
+        # A number per beta2; a tensor of shape (n,) once parameters differ in what they took part.
         self._masses: list[float | Tensor] = [0.0] * len(betas2)
 
     def __len__(self) -> int:
@@ -131,7 +131,7 @@ class HostWhitening:
     def _inverse_costs(self) -> list[Tensor]:
         inverse = []
         for moment, mass in zip(self._moments, self._masses, strict=True):
-            # Not sqrt(), which wakes torch's thread pool for so few numbers.
+            # sqrt() would wake torch's thread pool for so few numbers.
             deviation = moment.rsqrt().reciprocal_()
             # Where v is 0, the cost becomes infinite and counts for nothing.
             torch.threshold_(deviation, 0.0, math.inf)

@@ -24,7 +24,7 @@ from gap_tune.optim.switch.buffers import (
     zero_buffers,
 )
 from gap_tune.optim.switch.choice import MomentumChoice, SwitchOptions
-from gap_tune.optim.switch.choosing import ChoosingOptimizer
+from gap_tune.optim.switch.state import StatefulSwitch
 
 DEFAULT_MOMENTA = (0.5, 0.9, 0.99)
 _BUFFERS = "momentum_buffers"
@@ -40,7 +40,7 @@ class SwitchArguments(TypedDict, total=False):
     hysteresis_threshold: int
 
 
-class SwitchOptimizer(ChoosingOptimizer):
+class SwitchOptimizer(StatefulSwitch):
     """Keeps K momentum buffers per parameter and steps along the one with the largest gain.
 
     A step is: every buffer takes in the gradient and is scored (``_advance``), a candidate is

@@ -63,7 +63,7 @@ class Hooks:
         try:
             getattr(self.trainer, _SAVE_FOR_RAY)(checkpoint_dir=str(folder))
             for saved in folder.iterdir():
-                # Else dropout after a resume is not what it would have been.
+                # Without it, dropout after a resume is not what it would have been.
                 self.trainer._save_rng_state(str(saved))
         except Exception as error:
             if not is_storage_fault(error):
@@ -99,7 +99,7 @@ class Hooks:
                 raise
             go_on_without(error)
             self._failed = True
-            # A part of a checkpoint, which no resume must find.
+            # It is a part of a checkpoint, which no resume must find.
             of_trainer = self.trainer.args.output_dir, self.trainer.state.global_step
             shutil.rmtree(self._folder(*of_trainer), ignore_errors=True)
 

@@ -96,7 +96,7 @@ class GapCallback(Callback):
         self._stop(trainer)
         self.trial = attach(trainer.optimizers[0], self._config, **self._options)
         self._last = _Last(self)
-        # A new list: Lightning is walking through the old one.
+        # The list is a new one, since Lightning is walking through the old.
         trainer.callbacks = [*trainer.callbacks, self._last]
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:

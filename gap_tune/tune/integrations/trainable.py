@@ -19,7 +19,7 @@ from gap_tune.tune.integrations import overriding
 from gap_tune.tune.integrations.whereabouts import Whereabouts
 from gap_tune.tune.ray_private import delivery
 from gap_tune.tune.trial.attaching import check_start, make_tuning
-from gap_tune.tune.trial.channels import Saved
+from gap_tune.tune.trial.channels import OwnProcess, Saved
 from gap_tune.tune.trial.checkpointing import has_state
 from gap_tune.tune.trial.session import TrialSession
 from gap_tune.tune.trial.storage import go_on_without, is_storage_fault
@@ -66,7 +66,7 @@ class GapTrainable(tune.Trainable):
     _given_momentum: float | None = None
     # Whether gap_tune had to find out which optimizer a reused actor trains with.
     _unsure = False
-    # Of a save or load that is under way: how many overrides deep, and whether our part is done.
+    # How many overrides deep a save or load is, and whether our part of it is done.
     _depth = 0
     _done = False
     _own: Path | bytes | None = None
@@ -139,7 +139,7 @@ class GapTrainable(tune.Trainable):
             return super().save(checkpoint_dir)
         if not self._attached().is_spoiled():
             try:
-                # Not Ray's temporary folder, which it leaves behind where saving fails.
+                # Ray leaves its own temporary folder behind where saving fails.
                 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                     return super().save(folder)
             except Exception as error:
@@ -250,7 +250,7 @@ class GapTrainable(tune.Trainable):
         tuned = keys.asks_for_tuning(self.config) or trial.mode == keys.MODE_TRIAL
         if tuned or saved_by == self.trial_id:
             return
-        # Another trial's, as in population based training, which has changed the configuration.
+        # It is another trial's, as in population based training, which changes configurations.
         for group, own in zip(self._given[0].param_groups, options, strict=True):
             group.update(own)
 
@@ -272,23 +272,14 @@ def _is_optimizer(thing: Any) -> bool:
     return isinstance(thing, torch.optim.Optimizer)
 
 
-class _StepChannel:
+class _StepChannel(OwnProcess):
     """A class trainable, whose step returns its metrics."""
-
-    speaks = True
-
-    def __init__(self, trial_id: str) -> None:
-        self.mailbox = trial_id
 
     def exchange(self, result: dict[str, Any], saved: Saved, seq: int) -> delivery.Directive | None:
         """Refuse: Ray asks for a result, it is not sent one."""
         raise UnsupportedError(
             "a GapTrainable must return its metrics from step(), but got a call of report()."
         )
-
-    def missed(self, mailbox: str, seq: int) -> delivery.Directive | None:
-        """Return what the scheduler sent before the checkpoint was loaded."""
-        return delivery.take(self.mailbox)
 
     def checkpoint(self) -> Any:
         """Return None: Ray calls ``load_checkpoint``."""

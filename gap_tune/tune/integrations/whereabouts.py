@@ -42,7 +42,7 @@ class Whereabouts:
 
     def __init__(self, thing: Any, sought: Sequence[Any], skipped: Sequence[Any] = ()) -> None:
         self._thing = thing
-        # By the object's identity, nearest first.
+        # Places by the object's identity, nearest first.
         self._paths: dict[int, list[Path]] = {id(each): [] for each in sought}
         known = {id(each) for each in (thing, *skipped)}
         level: list[tuple[Path, Any]] = [((), thing)]

@@ -107,7 +107,7 @@ class MomentumHistogram(Callback):
             self._writer.flush()
 
     def _open(self, trial: Any) -> None:
-        # The driver's: where storage is no local folder, Ray uploads what is in it.
+        # It is in the driver's folder: where storage is no local one, Ray uploads what is in it.
         folder = delivery.experiment_file(trial, FOLDER)
         if folder is not None:
             from tensorboardX import SummaryWriter

@@ -94,7 +94,7 @@ def dashboard_link() -> str | None:
     """
     if not ray.is_initialized():
         return None
-    # The public way to ask a session that runs already.
+    # This is the public way to ask a session that runs already.
     url = ray.init(ignore_reinit_error=True, configure_logging=False).dashboard_url
     if not url:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from gap_tune.errors import InvalidValueError
+from gap_tune.tune.keys import check_objective_mode
 
 FIXED_PREFIX = "fixed:"
 
@@ -36,9 +36,7 @@ class Regrets:
     """
 
     def __init__(self, mode: str) -> None:
-        if mode not in ("min", "max"):
-            raise InvalidValueError(f"mode must be 'min' or 'max', but got {mode!r}.")
-        self._sign = 1.0 if mode == "min" else -1.0
+        self._sign = 1.0 if check_objective_mode(mode) == "min" else -1.0
         self._curves: Curves = defaultdict(dict)
 
     def add(self, arm: str, seed: Any, trial: str, report: int, value: float) -> None:

@@ -16,8 +16,8 @@ from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.monitoring import latency
 from gap_tune.tune.ray_private import delivery, watching
-from gap_tune.tune.scheduling import decisions, siblings
-from gap_tune.tune.scheduling.deciding import Decider, whole
+from gap_tune.tune.scheduling import decision_log, siblings
+from gap_tune.tune.scheduling.decider import Decider, whole
 from gap_tune.tune.scheduling.wrapping import SchedulerWrapper
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class GapScheduler(SchedulerWrapper):
             raise InvalidValueError(f"pool must be None or 'siblings', but got {pool!r}.")
         self._siblings = siblings.Siblings(seed_key, momentum) if pool else None
         self._dry_run = dry_run
-        self._log = decisions.DecisionLog()
+        self._log = decision_log.DecisionLog()
         # Decisions on results in the making, by trial.
         self._made: dict[str, Decision] = {}
         # Trials that were told to fail, and have not started anew.
@@ -170,7 +170,7 @@ class GapScheduler(SchedulerWrapper):
             elif mode == keys.MODE_TRIAL:
                 start = {keys.MOMENTUM: keys.momentum_of(trial.config, self._key)}
                 before = {**start, **delivery.last_result(trial)}
-                line = decisions.reported(trial, result, before)
+                line = decision_log.reported(trial, result, before)
                 if line is not None:
                     self._log.write(trial, line)
             elif mode is None and keys.STATISTICS in result:
@@ -191,11 +191,11 @@ class GapScheduler(SchedulerWrapper):
             named = keys.section(trial.config).get(keys.RULE)
             rule = None if named is None else get_rule(named)
             decision = self._decider.decide(result, others, rule)
-            line = decisions.scheduled(trial, result, decision, seq=seq, dry_run=self._dry_run)
+            line = decision_log.scheduled(trial, result, decision, seq=seq, dry_run=self._dry_run)
         except Exception as error:
             self._complain("no decision", trial, error)
             why = str(error) if isinstance(error, GapTuneError) else repr(error)
-            line = decisions.failed(trial, result, why, dry_run=self._dry_run)
+            line = decision_log.failed(trial, result, why, dry_run=self._dry_run)
             decision = None
         self._log.write(trial, line)
         return decision
@@ -248,7 +248,7 @@ class GapScheduler(SchedulerWrapper):
     def _fail(self, trial: Any, result: dict[str, Any], failure: str) -> str:
         logger.warning("Trial %s fails: %s", trial.trial_id, failure)
         told = False
-        # Once is enough; who goes on, as workers without a mailbox do, has not heard it.
+        # It is told once; a trial that goes on, as workers without a mailbox do, has not heard it.
         if keys.SEQ in result and trial.trial_id not in self._failing:
             self._failing.add(trial.trial_id)
             try:
@@ -267,7 +267,7 @@ class GapScheduler(SchedulerWrapper):
         latency.take(trial.trial_id)
         if self._siblings is not None:
             self._siblings.forget(trial)
-        # Not when it failed: the trial may be tried again, and look for the answer it was sent.
+        # A trial that failed keeps its mailbox: tried again, it looks for the answer it was sent.
         try:
             mailbox = delivery.last_result(trial).get(keys.MAILBOX)
             if mailbox is not None:

@@ -51,7 +51,7 @@ class Siblings:
             rest = keys.without_own(trial.config, *self._ignored)
             # Baselines neither give nor take: a comparison with them would mean nothing.
             tuned = keys.asks_for_tuning(trial.config)
-            # Nor do arms of different rules, which are compared with each other too.
+            # Neither do arms of different rules, which are compared with each other too.
             rule = keys.section(trial.config).get(keys.RULE)
             kind = json.dumps([tuned, rule, rest], sort_keys=True, default=repr)
             self._kinds[trial.trial_id] = kind

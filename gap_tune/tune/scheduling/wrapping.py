@@ -15,7 +15,7 @@ from gap_tune.errors import UnsupportedError
 from gap_tune.tune.ray_private import delivery
 from gap_tune.tune.ray_private.fifo import LiveFIFO
 
-# By class, so that what is derived from them (PB2, HyperBandForBOHB) is refused too.
+# They are told by class, so that what is derived from them (PB2, HyperBandForBOHB) is refused too.
 _NOT_WRAPPED = {
     PopulationBasedTraining: "refuses every Searcher and pauses trials all the time: run it as a "
     "study of its own",

@@ -54,13 +54,21 @@ class Channel(Protocol):
         """
 
 
-class FunctionChannel:
-    """A function trainable: ``tune.report`` returns when the scheduler has decided."""
+class OwnProcess:
+    """A trial in its own process, where the scheduler's directives wait under the trial's id."""
 
     speaks = True
 
     def __init__(self, trial_id: str) -> None:
         self.mailbox = trial_id
+
+    def missed(self, mailbox: str, seq: int) -> delivery.Directive | None:
+        """Return what the scheduler sent before the checkpoint was loaded."""
+        return delivery.take(self.mailbox)
+
+
+class FunctionChannel(OwnProcess):
+    """A function trainable: ``tune.report`` returns when the scheduler has decided."""
 
     def exchange(self, result: dict[str, Any], saved: Saved, seq: int) -> delivery.Directive | None:
         """Report to Tune.
@@ -87,10 +95,6 @@ class FunctionChannel:
             go_on_without(error)
             return False
         return True
-
-    def missed(self, mailbox: str, seq: int) -> delivery.Directive | None:
-        """Return what the scheduler sent before the function started."""
-        return delivery.take(self.mailbox)
 
     def checkpoint(self) -> Any:
         """Return the trial's checkpoint; errors as of ``exchange``."""

@@ -41,10 +41,10 @@ def write(folder: Path, state: Mapping[str, Any]) -> None:
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:
     try:
-        # Into a file of Python's: torch's own hides what is wrong with a disk.
+        # The file is Python's, since torch's own hides what is wrong with a disk.
         with path.open("wb") as file:
             torch.save(dict(state), file, pickle_module=exact_types)
-        # Each time: a state may hold other types later. Tensors are not read.
+        # This is tried each time: a state may hold other types later. Tensors are not read.
         with exact_types.admitted():
             torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:

@@ -19,7 +19,7 @@ class EpochLoops:
     """
 
     def __init__(self) -> None:
-        # Of each loop that runs, outside in: which one it is at its depth, and its epochs begun.
+        # Loops that run, outside in: the number of each at its depth, and the epochs it has begun.
         self._running: list[list[int]] = []
         # How many loops have begun at each depth.
         self._begun = [0]

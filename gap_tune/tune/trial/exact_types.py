@@ -182,7 +182,7 @@ def _look_up(module: str, name: str) -> Any:
     """Return what a module that has been imported calls so, or None."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
-        # Not getattr: a module may import what it is asked for.
+        # With getattr, a module might import what it is asked for.
         found = vars(found).get(part) if hasattr(found, "__dict__") else None
     return found
 

@@ -108,7 +108,7 @@ class SelfTuned(Tuning):
         # The same object: it is both, for which Python has no type.
         self._itself = cast(SelfTuning, optimizer)
         self._seen: Decision | None = None
-        # After the optimizer's own, which decides.
+        # This hook comes after the optimizer's own, which decides.
         self._hooks = hook_step(optimizer, after=self._after_step, first=False)
 
     @property
@@ -146,7 +146,7 @@ class SelfTuned(Tuning):
             self.changed_at = self._itself.statistics().steps
 
 
-# Who tunes an optimizer now: a process that runs several trials may keep its optimizer.
+# A process that runs several trials may keep its optimizer, so it is noted who tunes it now.
 _masters: WeakKeyDictionary[torch.optim.Optimizer, ReferenceType[Tuning]] = WeakKeyDictionary()
 
 

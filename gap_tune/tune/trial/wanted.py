@@ -17,7 +17,7 @@ from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.tune.trial.checkpointing import FILE, holds_all
 from gap_tune.tune.trial.storage import go_on_without, is_storage_fault
 
-# True: gap_tune makes one. A folder or a Ray checkpoint: the user has made one.
+# True asks gap_tune to make one; a folder or a Ray checkpoint is one that the user has made.
 Wanted: TypeAlias = bool | Path | Checkpoint
 
 

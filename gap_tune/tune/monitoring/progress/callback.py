@@ -79,8 +79,7 @@ class Progress(Callback):
         if style not in STYLES:
             raise InvalidValueError(f"style must be one of {STYLES}, but got {style!r}.")
         name, first_mode = keys.first_objective(metric, mode)
-        if first_mode not in ("min", "max"):
-            raise InvalidValueError(f"mode must be 'min' or 'max', but got {mode!r}.")
+        first_mode = keys.check_objective_mode(first_mode)
         if epochs is not None:
             check_range("epochs", epochs, 0, float("inf"), low_open=True)
         self._style = style

@@ -88,7 +88,7 @@ class Tracker:
 
     def __init__(self, total: int | None, shown: Shown) -> None:
         self._total, self._shown = total, shown
-        # Why it failed, or None; by trial, in the order in which they ended.
+        # Why each trial failed, or None, in the order in which they ended.
         self._ended: dict[str, str | None] = {}
         self._failed: dict[str, str] = {}
         self._best: Best | None = None
@@ -142,7 +142,7 @@ class Tracker:
         for trial in trials:
             status = trial.status
             if status in (_TERMINATED, _ERROR):
-                # Those of a study that was restored ended unseen.
+                # Trials of a study that was restored have ended unseen.
                 if trial.trial_id not in self._ended:
                     self.end(trial, failed=status == _ERROR)
             else:

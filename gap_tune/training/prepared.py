@@ -1,4 +1,4 @@
-"""A run: everything that a trial's configuration stands for, ready to be trained."""
+"""PreparedTrial: everything that a trial's configuration stands for, ready to be trained."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gap_tune.gradients import GradientMonitor
 from gap_tune.training.batches import Loading, batches, check_batch_size, in_order
 from gap_tune.training.families.table import get_family
 from gap_tune.training.held_out import HeldOutGradients, with_held_out
-from gap_tune.training.learner import Learner
+from gap_tune.training.learner import Learner, TrainedPart
 from gap_tune.training.placement import Placement, find_device
-from gap_tune.training.progress import Progress, TrainedPart
+from gap_tune.training.position import Position
 from gap_tune.training.ranks import Ranks, find_ranks
 from gap_tune.training.schedules import make_schedule
 from gap_tune.training.settings import Settings
@@ -26,7 +26,7 @@ from gap_tune.workloads.registry import get_workload
 
 
 @dataclass(frozen=True)
-class Run:
+class PreparedTrial:
     """A workload with its data, model, optimizer and place in the data: see ``prepare``.
 
     Attributes:
@@ -35,7 +35,7 @@ class Run:
         splits: Its data.
         loading: How batches are fetched.
         learner: Model and optimizer, on their device.
-        progress: Where the run is.
+        position: Where the run is in its data.
         objects: What a checkpoint holds besides the optimizer, by name.
         ranks: The processes that train it together.
     """
@@ -45,7 +45,7 @@ class Run:
     splits: Splits
     loading: Loading
     learner: Learner
-    progress: Progress
+    position: Position
     objects: Mapping[str, Any]
     ranks: Ranks
 
@@ -55,19 +55,19 @@ class Run:
         parts = batches(
             self.splits.train,
             self.settings.batch_size,
-            self.progress.order,
+            self.position.order,
             loading=self.loading,
             parts=count,
-            skip=self.progress.step,
-            # Of the epoch: a run that continues has the workers' random numbers again.
-            seed=self.settings.seed + (self.progress.epoch << 32),
+            skip=self.position.step,
+            # It is the epoch's: a run that continues has the workers' random numbers again.
+            seed=self.settings.seed + (self.position.epoch << 32),
             share=self.ranks.share_of if self.ranks.count > 1 else None,
         )
         return zip(*[parts] * count, strict=True)
 
     def step(self, minibatch: tuple[Any, ...]) -> None:
         """Train on a minibatch and count it."""
-        self.progress.advance(self.learner.step(minibatch, self.progress.augmentation))
+        self.position.advance(self.learner.step(minibatch, self.position.augmentation))
 
     def evaluate(self, split: str) -> Mapping[str, float]:
         """Return the metrics on the split of that name: "validation" or "test"."""
@@ -99,23 +99,23 @@ class Run:
 class Meter:
     """Measures a run from one report to the next."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: PreparedTrial) -> None:
         self._run = run
         self.start()
 
     def start(self) -> None:
         """Measure from here on."""
         self._since = time.perf_counter()
-        self._steps = self._run.progress.total_steps
+        self._steps = self._run.position.total_steps
 
     def metrics(self) -> dict[str, float]:
         """Return training loss, speed and the peak of GPU memory; waits for the device."""
-        progress, placement = self._run.progress, self._run.learner.placement
-        loss = self._run.ranks.mean(progress.mean_loss)
+        position, placement = self._run.position, self._run.learner.placement
+        loss = self._run.ranks.mean(position.mean_loss)
         seconds = time.perf_counter() - self._since
-        samples = (progress.total_steps - self._steps) * self._run.settings.batch_size
+        samples = (position.total_steps - self._steps) * self._run.settings.batch_size
         metrics = {
-            "epoch": progress.epochs_done,
+            "epoch": position.epochs_done,
             "train_loss": loss,
             "samples_per_s": samples / seconds,
         }
@@ -124,7 +124,7 @@ class Meter:
         return metrics
 
 
-def prepare(config: Mapping[str, Any]) -> Run:
+def prepare(config: Mapping[str, Any]) -> PreparedTrial:
     """Return the run that a configuration, as of ``loop.train``, stands for.
 
     Raises:
@@ -151,19 +151,20 @@ def prepare(config: Mapping[str, Any]) -> Run:
     joined = ranks.join(model)
     forward: Any = torch.compile(joined) if settings.compile else joined
     learner = Learner(workload, forward, optimizer, schedule, placement, clip=settings.clip)
-    progress = Progress(settings.seed, steps, placement.device)
-    return Run(
+    position = Position(settings.seed, steps, placement.device)
+    return PreparedTrial(
         workload,
         settings,
         splits,
         Loading(workload.collate, settings.workers, pinned=placement.on_gpu),
         learner,
-        progress,
+        position,
         {
             "model": TrainedPart(model),
             "schedule": schedule,
             "scaler": learner.scaler,
-            "progress": progress,
+            # Checkpoints have always called it so.
+            "progress": position,
         },
         ranks,
     )

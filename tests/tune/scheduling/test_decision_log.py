@@ -19,9 +19,10 @@ from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
 
 from gap_tune import Decision, Reason
+from gap_tune.rules.recorded import RecordedDecision
 from gap_tune.tune import read_decisions
-from gap_tune.tune.scheduling import decisions
-from gap_tune.tune.scheduling.decisions import DecisionLog, RecordedDecision
+from gap_tune.tune.scheduling import decision_log
+from gap_tune.tune.scheduling.decision_log import DecisionLog
 
 
 def make_trial(storage: StorageContext | None) -> Trial:
@@ -35,7 +36,7 @@ def local(folder: Path) -> Trial:
 def line(seq: int) -> RecordedDecision:
     decision = Decision(0.8, 0.9, Reason.BEST_GAIN, "Best.", (0.8, 0.9), (1.23456789, 1.0))
     result = {"gap/steps": 10 * seq}
-    return decisions.scheduled(make_trial(None), result, decision, seq=seq, dry_run=False)
+    return decision_log.scheduled(make_trial(None), result, decision, seq=seq, dry_run=False)
 
 
 def test_lines_are_on_disk_as_soon_as_they_are_written(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_bug_a_file_that_cannot_be_closed_costs_a_warning(
 def test_lines_go_to_a_file_that_was_put_in_the_place_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decisions, "_OPEN_S", 0.0)
+    monkeypatch.setattr(decision_log, "_OPEN_S", 0.0)
     trial, log = local(tmp_path), DecisionLog()
     path = tmp_path / "run" / "decisions.jsonl"
     log.write(trial, line(1))
@@ -173,7 +174,7 @@ def open_files() -> list[Path]:
 @pytest.mark.parametrize("value", [None, "x", float("nan"), 10**400, [1], {"a": 1}])
 def test_an_error_line_can_hold_any_garbage(tmp_path: Path, value: Any) -> None:
     result = {"gap/seq": value, "gap/steps": value, "gap/momentum": value}
-    recorded = decisions.failed(make_trial(None), result, "Why.", dry_run=False)
+    recorded = decision_log.failed(make_trial(None), result, "Why.", dry_run=False)
     DecisionLog().write(local(tmp_path), recorded)
     (read,) = read_decisions(tmp_path / "run")
     assert (read.seq, read.step, read.old, read.new) == (None, None, None, None)
@@ -185,7 +186,7 @@ def test_reading_needs_no_ray(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['ray'] = None\n"
-        "from gap_tune.tune.scheduling.decisions import read_decisions\n"
+        "from gap_tune.rules.recorded import read_decisions\n"
         f"assert len(read_decisions({str(tmp_path / 'run')!r})) == 1\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

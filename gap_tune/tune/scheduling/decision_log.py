@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gap_tune.rules import Decision, Reason
-from gap_tune.rules.recorded import DECISIONS_FILE, RecordedDecision, read_decisions
+from gap_tune.rules.recorded import DECISIONS_FILE, RecordedDecision
 from gap_tune.tune import keys
-
-__all__ = ["DecisionLog", "RecordedDecision", "read_decisions"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +34,9 @@ class DecisionLog:
     """
 
     def __init__(self) -> None:
-        # Asking Ray for the path takes longer than the line; by trial, as long as it runs.
+        # A running trial's path is kept here: asking Ray for it takes longer than writing the line.
         self._files: dict[str, Path | None] = {}
-        # Unbuffered, by path; and when each was opened.
+        # Files that are open, unbuffered, by path, and when each was opened.
         self._open: dict[Path, tuple[FileIO, float]] = {}
         self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
         self._retry_at, self._pause = 0.0, _FIRST_RETRY_S

@@ -1,4 +1,4 @@
-"""Progress: where a trial is in its data, and what a checkpoint holds of it besides weights."""
+"""Position: where a trial is in its data."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-# Another stream than that of the data order, which is seeded with the seed itself.
+# Augmentation has another stream than the data order, which is seeded with the seed itself.
 _AUGMENTATION_STREAM = 1 << 32
 
 
-class Progress:
+class Position:
     """Counts epochs and steps, owns the random streams of data order and augmentation.
 
     Pass it to ``trial.restore`` and go through ``epochs``: a trial continues at the very step after
@@ -83,31 +83,3 @@ class Progress:
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
         self._losses[: self.step] = state["losses"]
-
-
-class TrainedPart:
-    """A model's buffers and the parameters that are trained, for checkpoints.
-
-    Frozen parameters come from where the model came from; saving those of a language model that
-    trains a LoRA adapter would make each checkpoint a thousand times larger.
-
-    Args:
-        model: The model, initialised as in the trial that saves.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        # A tied weight has two names.
-        named = model.named_parameters(remove_duplicate=False)
-        self._frozen = {name for name, p in named if not p.requires_grad}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the model's state but for frozen parameters."""
-        state = self._model.state_dict()
-        for name in self._frozen:
-            state.pop(name, None)
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what ``state_dict`` returned."""
-        self._model.load_state_dict({**self._model.state_dict(), **state})

@@ -1,4 +1,4 @@
-"""ChoosingOptimizer: shows, saves and restores which of K candidates is followed."""
+"""StatefulSwitch: shows, saves and restores which of K candidates is followed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEY = "gap_tune"
 _VERSION = 1
 
 
-class ChoosingOptimizer(Optimizer):
+class StatefulSwitch(Optimizer):
     """An optimizer with a ``MomentumChoice``, which exists from the first step on."""
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any], options: SwitchOptions) -> None:
