@@ -17,7 +17,7 @@ from gap_tune.theory.budgets import (
     SpectralBudget,
 )
 from gap_tune.theory.families import (
-    FAMILIES,
+    THEORY_FAMILIES,
     Family,
     Hyperparameter,
     Implementation,
@@ -54,7 +54,7 @@ from gap_tune.theory.nesterov import (
 from gap_tune.theory.stability import PowerStability, filter_power_stability, power_stability
 
 __all__ = [
-    "FAMILIES",
+    "THEORY_FAMILIES",
     "AdamOptimum",
     "Budget",
     "DataMetricBudget",
