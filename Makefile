@@ -12,7 +12,7 @@ LOWEST_TESTS := gap_tune tests/contracts tests/test_cli.py tests/test_requiremen
 	tests/dashboards/test_files.py tests/optim/test_reference.py tests/report/test_images.py \
 	tests/report/test_page.py tests/study/test_study.py tests/tune tests/training/test_in_tune.py
 
-.PHONY: demo test lowest faults lint format check bench clean
+.PHONY: demo test lowest faults lint format check bench dashboard clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml constraints.txt
@@ -55,6 +55,10 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The Grafana dashboard that the package ships, from dashboards/panels.py.
+dashboard: $(STAMP)
+	$(BIN)/python -m dashboards
 
 check: lint lowest faults test
 
