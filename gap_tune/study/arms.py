@@ -216,9 +216,18 @@ def arm_names() -> list[str]:
     >>> "gap-cross-batch" in arm_names(), "yellowfin" in arm_names()
     (True, True)
     """
-    ruled = [f"{prefix}{rule}" for prefix in _BY_RULE for rule in rule_names()]
+    rules = filter(_needs_no_options, rule_names())
+    ruled = [f"{prefix}{rule}" for rule in rules for prefix in _BY_RULE]
     families = set(TRAINING_FAMILIES) - set(BASE_FAMILIES)
     return sorted({*_PLAIN, *ruled, "fixed:", f"fixed:{GRID}", *_OWN_TRIALS, *families})
+
+
+def _needs_no_options(rule: str) -> bool:
+    try:
+        get_rule(rule)
+    except InvalidValueError:
+        return False
+    return True
 
 
 def _parse_ruled(name: str) -> Arm | None:
