@@ -29,7 +29,7 @@ from dashboards.panels import ROWS, Panel, Query
 from gap_tune.dashboards.grafana import UID
 
 _DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-# Of Grafana's grid, which is 24 wide.
+# Two panels beside each other: Grafana's grid is 24 wide.
 _WIDTH, _HEIGHT = 12, 8
 # Grafana 10 reads it, and later ones bring it up to date; the classes would say their own.
 _SCHEMA_VERSION = 39

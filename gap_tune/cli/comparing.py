@@ -55,7 +55,8 @@ def compare(
     budget: Annotated[
         str | None,
         typer.Option(
-            help="Of an arm per seed: own, trials:<n>, steps:<n>, steps:<n>x. [default: own]"
+            help="What an arm may spend per seed: own, trials:<n>, steps:<n>, steps:<n>x. "
+            "[default: own]"
         ),
     ] = None,
     family: Family = None,
