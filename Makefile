@@ -12,7 +12,7 @@ LOWEST_TESTS := gap_tune tests/contracts tests/test_cli.py tests/test_requiremen
 	tests/dashboards/test_files.py tests/optim/test_reference.py tests/report/test_images.py \
 	tests/report/test_page.py tests/study/test_study.py tests/tune tests/training/test_in_tune.py
 
-.PHONY: demo test lowest faults lint format check bench clean
+.PHONY: demo test lowest faults lint format check bench dashboard clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml constraints.txt
@@ -33,7 +33,7 @@ $(LOWEST_STAMP): pyproject.toml constraints.txt $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct \
 		-e '.[baselines,dashboard,figures,language,lightning,vision]'
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/python -c constraints.txt \
-		hypothesis pytest pytest-timeout setuptools
+		grafana-foundation-sdk hypothesis pytest pytest-timeout setuptools
 	touch $@
 
 lowest: $(LOWEST_STAMP)
@@ -56,11 +56,16 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The Grafana dashboard that the package ships, from gap_tune/dashboards/source/panels.py.
+dashboard: $(STAMP)
+	$(BIN)/python -m gap_tune.dashboards.source
+
 check: lint lowest faults test
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.scale
+	$(BIN)/python -m tests.benchmarks.import_time
 
 clean:
 	rm -rf .venv .venv-lowest .mypy_cache .pytest_cache .ruff_cache build dist gap_tune_results bench_results

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 
 from gap_tune import cli
+from gap_tune.control.update import update_of
+from gap_tune.study.arms import arm_names, parse_arm
+from gap_tune.theory.families import THEORY_FAMILIES, Implementation, Update
+from gap_tune.workloads.registry import get_workload, workload_names
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -32,6 +38,9 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["demo", "--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
         (["demo", "--seeds", "many"], "Invalid value for '--seeds'"),
         (["demo", "--speed", "9"], "--speed"),
+        (["--speed", "9"], "--speed"),
+        (["train"], "No such command"),
+        (["probe"], "Missing argument"),
         (["compare", "quadratic", "--budget", "hours:3"], "budget must be 'own', 'trials:<n>'"),
         (["compare", "quadratic", "--family", "lion"], "family must be one of"),
         (["compare", "quadratic", "--lr-range", "1", "0.1"], "the lower one first"),
@@ -87,6 +96,77 @@ def test_families_prints_the_table(
     text = capsys.readouterr().out
     for word in ("AdamW", "torch.optim.SGD", "Cor. 5", "Lion"):
         assert word in text
+    # Each table says what it is for.
+    family, arms, attach, theory = (text.index(f"\n{word}") for word in HEADINGS)
+    assert "\n sgd " in text[family:arms]
+    assert "\n adamw " in text[family:arms]
+    assert "\n yellowfin " in text[arms:attach]
+    assert "torch.optim.NAdam" in text[attach:theory]
+    assert "torch.optim.Adagrad" not in text[attach:theory]
+
+
+HEADINGS = ("--family: ", "--arms: ", "gap_tune.attach: ", "gap_tune.theory: ")
+
+
+TUNED = [
+    implementation
+    for family in THEORY_FAMILIES.values()
+    if family.update is not Update.MEMORYLESS
+    for implementation in family.implementations
+    if implementation.path.startswith("torch.")
+]
+
+
+@pytest.mark.parametrize("implementation", TUNED, ids=str)
+def test_what_families_says_of_attach_is_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    implementation: Implementation,
+) -> None:
+    assert call(monkeypatch, "families") == 0
+    assert implementation.path in capsys.readouterr().out
+    optimizer = getattr(torch.optim, implementation.path.rpartition(".")[2])
+    momentum = {"momentum": 0.9} if implementation.settings else {}
+    settings = {**implementation.settings, **momentum}
+    assert update_of(optimizer([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1, **settings))
+
+
+def test_version_is_the_packages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"gap-tune {version('gap-tune')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("compare digits-", ["digits-mlp", "digits-cnn", "digits-resnet"]),
+        ("probe quad", ["quadratic"]),
+        ("compare quadratic --family ", ["sgd", "adamw"]),
+        ("compare quadratic --arms gap-p", ["gap-paper"]),
+        ("compare quadratic --arms gap,fixed:", ["gap,fixed:", "gap,fixed:grid"]),
+        ("compare quadratic --arms yellowfin,yel", []),
+    ],
+)
+def test_a_shell_completes_names(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    completed: list[str],
+) -> None:
+    monkeypatch.setenv("_GAP_TUNE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"gap-tune {words}")
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ") + 1))
+    assert call(monkeypatch) == 0
+    assert capsys.readouterr().out.split() == completed
+
+
+def test_every_name_that_is_completed_is_one() -> None:
+    arms = [name for name in arm_names() if name != "fixed:"]
+    assert [parse_arm(name).name for name in arms] == arms
+    for name in workload_names():
+        assert get_workload(name).name == name
 
 
 def test_the_console_script_is_installed() -> None:
@@ -143,3 +223,22 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_2(
     error = capsys.readouterr().err
     assert "gpus_per_trial must be at most what the cluster has, 0, but got 0.5" in error
     assert error.count("\n") == 1
+
+
+def test_bug_a_study_whose_trials_all_fail_says_so_and_where_its_errors_are(
+    ray_address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    workload = "tests.workloads.failing:Failing"
+    options = ["--arms", "gap,fixed:0.9", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path)]
+    for command in (["compare", workload, *options], ["resume", str(tmp_path)]):
+        assert call(monkeypatch, *command) == 1
+        captured = capsys.readouterr()
+        (line,) = (each for each in captured.err.splitlines() if each.startswith("gap-tune:"))
+        assert "error: all 2 trials failed, that of fixed:0.9 with seed 0 with: " in line
+        assert "RuntimeError: no loss today (all of them: error.txt in the folders" in line
+        assert f"below {tmp_path})" in line
+        assert "report.html" in captured.out
+    assert len(list(tmp_path.rglob("error.txt"))) == 2

@@ -6,12 +6,32 @@ from typing import Annotated
 
 import typer
 
+from gap_tune.cli import completion
+
+DEFAULT_ARMS = "gap,fixed:0.5,fixed:0.9,fixed:0.99"
 Out = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER|URI",
         help="Where all results go: a folder, or s3://bucket/folder. "
         "[default: gap_tune_results/<workload>-<time>]",
+    ),
+]
+Arms = Annotated[
+    str | None,
+    typer.Option(
+        help="Methods, by commas: gap, gap-trial, gap-validation, gap-paper, gap-<rule>, "
+        "gap-trial-<rule>, my_module:MyRule, fixed:<momentum>, fixed:grid, optuna, asha, median, "
+        "pbt, optuna:<trials>, switch, switch-parameter, yellowfin, trainable-diagonal, ... "
+        f"[default: {DEFAULT_ARMS}]",
+        autocompletion=completion.arms,
+    ),
+]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        help="Optimizer: sgd, adamw. [default: the workload's]",
+        autocompletion=completion.families,
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Epochs per trial. [default: the workload's]")]

@@ -12,12 +12,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gap_tune.cli import completion
 from gap_tune.cli.options import Lr
 from gap_tune.errors import check_range
 
 
 def probe(
-    workload: Annotated[str, typer.Argument(help="Workload to train: see `gap-tune workloads`.")],
+    workload: Annotated[
+        str,
+        typer.Argument(
+            help="Workload to train: see `gap-tune workloads`.",
+            autocompletion=completion.workloads,
+        ),
+    ],
     steps: Annotated[int, typer.Option(help="Training steps.")] = 100,
     out: Annotated[
         Path | None, typer.Option(help="File to write. [default: <workload>-statistics.json]")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gap_tune.dashboards.grafana import UID, grafana_dashboard
+from gap_tune.dashboards.grafana import UID, grafana_json
 from gap_tune.errors import InvalidValueError
 
 DASHBOARD = Path("grafana/dashboards/gap_tune.json")
@@ -91,7 +91,7 @@ def write_dashboards(folder: Path | str, addresses: Addresses | None = None) -> 
         "uid": UID,
     }
     texts = {name: environment.get_template(of).render(values) for name, of in _TEMPLATES.items()}
-    texts[str(DASHBOARD)] = json.dumps(grafana_dashboard(), indent=2) + "\n"
+    texts[str(DASHBOARD)] = grafana_json()
     try:
         for name, text in texts.items():
             path = folder / name

@@ -1,9 +1,30 @@
-"""Studies: arms compared with paired seeds at a stated budget, and their records."""
+"""Studies: arms compared with paired seeds at a stated budget, and their records.
 
-from gap_tune.records.studies import Records, read_records
-from gap_tune.study.arms import Arm, parse_arm
-from gap_tune.study.budget import Budget
-from gap_tune.study.resources import Resources
-from gap_tune.study.study import Study
+Names load when they are first used: what an arm is called is known without Ray.
+"""
 
-__all__ = ["Arm", "Budget", "Records", "Resources", "Study", "parse_arm", "read_records"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gap_tune._lazy import lazily
+
+if TYPE_CHECKING:
+    from gap_tune.records.studies import Records as Records
+    from gap_tune.records.studies import read_records as read_records
+    from gap_tune.study.arms import Arm as Arm
+    from gap_tune.study.arms import parse_arm as parse_arm
+    from gap_tune.study.budget import Budget as Budget
+    from gap_tune.study.resources import Resources as Resources
+    from gap_tune.study.study import Study as Study
+else:
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        {
+            "gap_tune.records.studies": ["Records", "read_records"],
+            "gap_tune.study.arms": ["Arm", "parse_arm"],
+            "gap_tune.study.budget": ["Budget"],
+            "gap_tune.study.resources": ["Resources"],
+            "gap_tune.study.study": ["Study"],
+        },
+    )

@@ -15,13 +15,11 @@ from gap_tune.rules import (
     is_rule_name,
     rule_names,
 )
-from gap_tune.training.families.table import FAMILIES, get_family
+from gap_tune.training.families.table import BASE_FAMILIES, TRAINING_FAMILIES, get_family
 from gap_tune.tune import keys
 
 DEMO_MOMENTA = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
 
-# Families that an arm's momentum belongs to: a study has one of them for all its arms.
-BASE_FAMILIES = ("sgd", "adamw")
 # What the family of an arm is called where the study's is another than "sgd".
 _VARIANTS = {
     ("switch", "adamw"): "switch-adamw",
@@ -199,7 +197,7 @@ def parse_arm(text: str) -> Arm:
         return grid_arm() if value == GRID else _parse_fixed(value)
     if kind in _OWN_TRIALS and (value or kind == name):
         return _parse_search(kind, value)
-    families = sorted(set(FAMILIES) - set(BASE_FAMILIES))
+    families = sorted(set(TRAINING_FAMILIES) - set(BASE_FAMILIES))
     if name in families:
         return Arm(name, family=name)
     ruled = _parse_ruled(name)
@@ -210,6 +208,26 @@ def parse_arm(text: str) -> Arm:
         f"{rule_names()}, 'my_module:MyRule', 'fixed:<momentum>', 'fixed:grid', "
         f"{sorted(_OWN_TRIALS)} or a family of {families}, but got {text!r}."
     )
+
+
+def arm_names() -> list[str]:
+    """Return the names that arms can have, "fixed:" where a momentum follows.
+
+    >>> "gap-cross-batch" in arm_names(), "yellowfin" in arm_names()
+    (True, True)
+    """
+    rules = filter(_needs_no_options, rule_names())
+    ruled = [f"{prefix}{rule}" for rule in rules for prefix in _BY_RULE]
+    families = set(TRAINING_FAMILIES) - set(BASE_FAMILIES)
+    return sorted({*_PLAIN, *ruled, "fixed:", f"fixed:{GRID}", *_OWN_TRIALS, *families})
+
+
+def _needs_no_options(rule: str) -> bool:
+    try:
+        get_rule(rule)
+    except InvalidValueError:
+        return False
+    return True
 
 
 def _parse_ruled(name: str) -> Arm | None:

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
-from gap_tune.study.arms import BASE_FAMILIES, Arm
+from gap_tune.study.arms import Arm
 from gap_tune.training.batches import check_batch_size
-from gap_tune.training.families.table import get_family
+from gap_tune.training.families.table import BASE_FAMILIES, get_family
 from gap_tune.training.held_out import with_held_out
 from gap_tune.training.settings import Settings
 from gap_tune.tune.keys import check_objective_mode

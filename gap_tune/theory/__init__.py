@@ -17,7 +17,7 @@ from gap_tune.theory.budgets import (
     SpectralBudget,
 )
 from gap_tune.theory.families import (
-    FAMILIES,
+    THEORY_FAMILIES,
     Family,
     Hyperparameter,
     Implementation,
@@ -60,7 +60,7 @@ from gap_tune.theory.yellowfin import (
 )
 
 __all__ = [
-    "FAMILIES",
+    "THEORY_FAMILIES",
     "AdamOptimum",
     "Budget",
     "DataMetricBudget",

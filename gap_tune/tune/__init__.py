@@ -6,8 +6,9 @@ that a study starts waits for these imports.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gap_tune._lazy import lazily
 
 if TYPE_CHECKING:
     from gap_tune.rules.recorded import RecordedDecision as RecordedDecision
@@ -17,29 +18,15 @@ if TYPE_CHECKING:
     from gap_tune.tune.search import GapSearch as GapSearch
     from gap_tune.tune.trial.attaching import attach as attach
     from gap_tune.tune.trial.session import TrialSession as TrialSession
-
-_MODULES = {
-    "GapScheduler": "gap_tune.tune.scheduling.scheduler",
-    "GapSearch": "gap_tune.tune.search",
-    "GapTrainable": "gap_tune.tune.integrations.trainable",
-    "RecordedDecision": "gap_tune.rules.recorded",
-    "TrialSession": "gap_tune.tune.trial.session",
-    "attach": "gap_tune.tune.trial.attaching",
-    "read_decisions": "gap_tune.rules.recorded",
-}
-
-__all__ = [
-    "GapScheduler",
-    "GapSearch",
-    "GapTrainable",
-    "RecordedDecision",
-    "TrialSession",
-    "attach",
-    "read_decisions",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+else:
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        {
+            "gap_tune.tune.integrations.trainable": ["GapTrainable"],
+            "gap_tune.rules.recorded": ["RecordedDecision", "read_decisions"],
+            "gap_tune.tune.scheduling.scheduler": ["GapScheduler"],
+            "gap_tune.tune.search": ["GapSearch"],
+            "gap_tune.tune.trial.attaching": ["attach"],
+            "gap_tune.tune.trial.session": ["TrialSession"],
+        },
+    )

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.importing import imported
-from gap_tune.workloads.base import Workload
-from gap_tune.workloads.logistic import Logistic
-from gap_tune.workloads.quadratic import Quadratic
-from gap_tune.workloads.text.characters import Characters
-from gap_tune.workloads.text.language import Language
-from gap_tune.workloads.vision.cifar import CIFAR10, CIFAR100
-from gap_tune.workloads.vision.digits import DigitsCNN, DigitsMLP, DigitsResNet
-from gap_tune.workloads.vision.vit import ViT
+
+if TYPE_CHECKING:
+    from gap_tune.workloads.base import Workload
 
 ENTRY_POINTS = "gap_tune.workloads"
 _METHODS = ("model", "data", "loss", "metrics")
-
-WORKLOADS: dict[str, type[Workload]] = {
-    workload.name: workload
-    for workload in (
-        Quadratic,
-        Logistic,
-        DigitsMLP,
-        DigitsCNN,
-        DigitsResNet,
-        CIFAR10,
-        CIFAR100,
-        ViT,
-        Language,
-        Characters,
-    )
+_CLASSES = {
+    "quadratic": "gap_tune.workloads.quadratic:Quadratic",
+    "logistic": "gap_tune.workloads.logistic:Logistic",
+    "digits-mlp": "gap_tune.workloads.vision.digits:DigitsMLP",
+    "digits-cnn": "gap_tune.workloads.vision.digits:DigitsCNN",
+    "digits-resnet": "gap_tune.workloads.vision.digits:DigitsResNet",
+    "cifar10": "gap_tune.workloads.vision.cifar:CIFAR10",
+    "cifar100": "gap_tune.workloads.vision.cifar:CIFAR100",
+    "vit": "gap_tune.workloads.vision.vit:ViT",
+    "language": "gap_tune.workloads.text.language:Language",
+    "characters": "gap_tune.workloads.text.characters:Characters",
 }
+
+
+class _Workloads(Mapping[str, type["Workload"]]):
+    """gap_tune's own workloads; the module of one is imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> type[Workload]:
+        module, _, workload = _CLASSES[name].partition(":")
+        found: type[Workload] = getattr(import_module(module), workload)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+WORKLOADS: Mapping[str, type[Workload]] = _Workloads()
+
+
+def workload_names() -> list[str]:
+    """Return the names of gap_tune's own workloads and of those that entry points name.
+
+    >>> workload_names()[:2]
+    ['quadratic', 'logistic']
+    """
+    return [*_CLASSES, *(point.name for point in entry_points(group=ENTRY_POINTS))]
 
 
 def get_workload(name: str, options: Mapping[str, Any] | None = None) -> Workload:
@@ -78,6 +97,8 @@ def find_workload(name: str) -> type[Workload]:
 
 def _complete(name: str, found: Any) -> type[Workload]:
     """Return a user's class as a ``Workload``, with the defaults of whatever it does not say."""
+    from gap_tune.workloads.base import Workload
+
     missing = [method for method in _METHODS if not _defines(found, method)]
     if not inspect.isclass(found) or missing:
         raise UnsupportedError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+import gap_tune
 from gap_tune.dashboards import grafana_dashboard
+from gap_tune.dashboards.grafana import grafana_json
+from gap_tune.dashboards.source.grafana import dashboard_json
 
 # Grafana saves it with a variable's query, to show in the list of variables; not in its classes.
 UNKNOWN_TO_THE_CLASSES = ".definition"
@@ -45,6 +49,15 @@ def test_grafana_knows_all_that_the_dashboard_says() -> None:
     dashboard = grafana_dashboard()
     found = set(lost(dashboard, through_grafana(dashboard)))
     assert found == {f".templating.list{UNKNOWN_TO_THE_CLASSES}"}
+
+
+def test_what_is_shipped_is_what_the_panels_make() -> None:
+    assert grafana_json() == dashboard_json(), "run `make dashboard`"
+
+
+def test_the_package_knows_nothing_of_grafanas_classes() -> None:
+    for path in Path(gap_tune.__file__).parent.rglob("*.py"):
+        assert "grafana_foundation_sdk" not in path.read_text(), path
 
 
 def mistype(container: dict[str, Any], key: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gap_tune.dashboards import write_dashboards
-from gap_tune.dashboards.panels import ROWS
+from gap_tune.dashboards.source.panels import ROWS
 from gap_tune.tune.monitoring.instruments import TRIAL_GAUGES
 from tests.dashboards.conftest import RunningStudy
 from tests.dashboards.driver import ARMS, STUDY

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from gap_tune import theory
-from gap_tune.theory import FAMILIES, family_of
+from gap_tune.theory import THEORY_FAMILIES, family_of
 
 WEIGHTS = [torch.zeros(2, requires_grad=True)]
-families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+families = pytest.mark.parametrize("family", THEORY_FAMILIES.values(), ids=THEORY_FAMILIES.keys())
 
 
 def test_every_corollary_of_the_appendix_has_a_row():
-    sources = " ".join(family.source for family in FAMILIES.values())
+    sources = " ".join(family.source for family in THEORY_FAMILIES.values())
     for number in (5, 6, *range(10, 23)):
         assert f"Cor. {number}" in sources
 
@@ -27,7 +27,7 @@ AdaFactor; Layer-normalised momentum; LARS; LAMB; signSGD; Lion; Polyak step"""
 
 @pytest.mark.parametrize("optimizer", MASTER_TABLE.replace("\n", " ").split("; "))
 def test_every_optimizer_of_tables_1_to_4_has_a_row(optimizer):
-    assert FAMILIES[optimizer].name == optimizer
+    assert THEORY_FAMILIES[optimizer].name == optimizer
 
 
 @families
@@ -98,6 +98,6 @@ def test_sign_sgd_of_pytorch_optimizer_is_signum_since_its_momentum_can_be_deriv
 
 
 def test_derived_arguments_of_the_common_optimizers():
-    assert FAMILIES["SGD with momentum"].derived_arguments == ("lr", "momentum")
-    assert FAMILIES["AdamW"].derived_arguments == ("lr", "betas[0]", "betas[1]")
-    assert FAMILIES["signSGD"].derived_arguments == ()
+    assert THEORY_FAMILIES["SGD with momentum"].derived_arguments == ("lr", "momentum")
+    assert THEORY_FAMILIES["AdamW"].derived_arguments == ("lr", "betas[0]", "betas[1]")
+    assert THEORY_FAMILIES["signSGD"].derived_arguments == ()

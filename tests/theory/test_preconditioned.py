@@ -10,7 +10,7 @@ import pytest
 
 from gap_tune.errors import InvalidValueError
 from gap_tune.theory import (
-    FAMILIES,
+    THEORY_FAMILIES,
     adam_gain,
     optimal_adam,
     preconditioned_learning_rate,
@@ -63,7 +63,7 @@ CASES = {
 def test_every_memoryless_family_of_the_table_is_checked_here():
     derived = {
         family.name
-        for family in FAMILIES.values()
+        for family in THEORY_FAMILIES.values()
         for hyperparameter in family.hyperparameters
         if hyperparameter.derived_by == "preconditioned_learning_rate"
     }

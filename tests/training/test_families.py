@@ -12,7 +12,7 @@ import torch
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.study.arms import GAP, parse_arm
-from gap_tune.training.families.table import FAMILIES, get_family
+from gap_tune.training.families.table import TRAINING_FAMILIES, get_family
 from gap_tune.training.learner import averaged
 from gap_tune.training.local import run
 from gap_tune.training.prepared import PreparedTrial, prepare
@@ -20,7 +20,7 @@ from gap_tune.training.settings import Settings
 from gap_tune.workloads import get_workload
 from tests.workloads.stopping import run_until, untimed
 
-NAMES = sorted(FAMILIES)
+NAMES = sorted(TRAINING_FAMILIES)
 SCHEDULE_FREE = ("schedulefree", "schedulefree-adamw")
 FIXED = {"gap": {"mode": "fixed"}}
 

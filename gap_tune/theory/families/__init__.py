@@ -1,4 +1,4 @@
-"""FAMILIES: what each optimizer maximises, under which budget, and who implements it.
+"""THEORY_FAMILIES: what each optimizer maximises, under which budget, and who implements it.
 
 Rows are the optimizers of Appendix C and of Tables 1-4 of "Optimizing Optimizers for Fast
 Gradient-Based Learning". Every ``optimum`` is the derived one; ``note`` says where the paper
@@ -17,7 +17,7 @@ from gap_tune.theory.families.dynamic import DYNAMIC
 from gap_tune.theory.families.memoryless import MEMORYLESS
 
 __all__ = [
-    "FAMILIES",
+    "THEORY_FAMILIES",
     "Family",
     "Hyperparameter",
     "Implementation",
@@ -26,7 +26,7 @@ __all__ = [
     "register",
 ]
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
+THEORY_FAMILIES: Mapping[str, Family] = MappingProxyType(
     {family.name: family for family in (*MEMORYLESS, *DYNAMIC, *ADAPTIVE)}
 )
 _REGISTERED: dict[type, Family] = {}
@@ -52,9 +52,9 @@ def register(optimizer: type, *, like: str) -> None:
     >>> family_of(MyAdam).name
     'AdamW'
     """
-    if like not in FAMILIES:
-        raise InvalidValueError(f"like must be one of {list(FAMILIES)}, but got {like!r}.")
-    _REGISTERED[optimizer] = FAMILIES[like]
+    if like not in THEORY_FAMILIES:
+        raise InvalidValueError(f"like must be one of {list(THEORY_FAMILIES)}, but got {like!r}.")
+    _REGISTERED[optimizer] = THEORY_FAMILIES[like]
 
 
 def family_of(optimizer: object) -> Family | None:
@@ -76,7 +76,7 @@ def family_of(optimizer: object) -> Family | None:
     defaults = getattr(optimizer, "defaults", {}) if cls is not optimizer else {}
     fitting = [
         (-distance, len(family.derived_arguments), len(implementation.settings), family)
-        for family in FAMILIES.values()
+        for family in THEORY_FAMILIES.values()
         for implementation in family.implementations
         if (distance := implementation.distance(cls, defaults)) is not None
     ]

@@ -104,10 +104,10 @@ class Family:
         note: Where the printed formula differs from the derived one, or what the row leaves out.
         update: How the implementations' step depends on momentum: what must follow when it changes.
 
-    >>> from gap_tune.theory import FAMILIES
-    >>> FAMILIES["SGD with momentum"].optimum
+    >>> from gap_tune.theory import THEORY_FAMILIES
+    >>> THEORY_FAMILIES["SGD with momentum"].optimum
     'beta* = argmax sqrt(1-beta^2) sum_n beta^n S[n]; lr* = sqrt(B (1-beta*^2) / d)'
-    >>> FAMILIES["Adam"].derived_arguments
+    >>> THEORY_FAMILIES["Adam"].derived_arguments
     ('lr', 'betas[0]', 'betas[1]')
     """
 

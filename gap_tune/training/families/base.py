@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import torch
+from gap_tune.errors import UnsupportedError
 
-from gap_tune.workloads.base import Workload
+if TYPE_CHECKING:
+    import torch
+
+    from gap_tune.workloads.base import Workload
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a hyperparameter is searched.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+        logarithmic: Whether each order of magnitude is as likely as another.
+    """
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    def domain(self) -> Any:
+        """Return Ray Tune's domain."""
+        from ray import tune
+
+        sample = tune.loguniform if self.logarithmic else tune.uniform
+        return sample(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -17,10 +43,12 @@ class OptimizerFamily:
 
     Attributes:
         name: What users call it: ``config["family"]``, or an arm of a study.
-        optimizer: The class.
-        space: Ray Tune domains by constructor argument, besides ``lr`` and ``weight_decay``.
+        path: Import path of the class, such as "torch.optim.SGD".
+        ranges: Where each hyperparameter besides ``lr`` and ``weight_decay`` is searched, by
+            constructor argument.
         defaults: The point of that space to use where nothing is searched.
         arguments: Constructor arguments that stay as they are.
+        betas: The two hyperparameters that the class takes together, as ``betas``.
         has_momentum: Whether its groups hold ``momentum`` or ``betas`` for gap_tune to tune; false
             for methods that tune themselves, even where they show a momentum there.
         like: The family whose learning rate and weight decay a workload's recipe takes for this
@@ -31,15 +59,37 @@ class OptimizerFamily:
     """
 
     name: str
-    optimizer: Callable[..., torch.optim.Optimizer]
-    space: Mapping[str, Any]
-    defaults: Mapping[str, Any]
+    path: str
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    betas: tuple[str, str] | None = None
     has_momentum: bool = False
     like: str | None = None
     lr: float | None = None
     lr_factor: float = 1.0
     schedule: str | None = None
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """Ray Tune's domain of each hyperparameter that ``ranges`` names."""
+        return {name: searched.domain() for name, searched in self.ranges.items()}
+
+    @property
+    def optimizer(self) -> Callable[..., torch.optim.Optimizer]:
+        """The class.
+
+        Raises:
+            UnsupportedError: When the package that it is from cannot be imported.
+        """
+        module, _, name = self.path.rpartition(".")
+        try:
+            found: Callable[..., torch.optim.Optimizer] = getattr(import_module(module), name)
+        except ImportError as error:
+            raise UnsupportedError(
+                f"{name} must find {module}: pip install 'gap-tune[baselines]', but got: {error}."
+            ) from None
+        return found
 
     def make(self, parameters: Any, config: Mapping[str, Any]) -> torch.optim.Optimizer:
         """Return the optimizer for a trial's configuration.
@@ -48,8 +98,14 @@ class OptimizerFamily:
             parameters: What to train.
             config: Holds ``lr`` and ``weight_decay``, and any hyperparameter of the space; those
                 that it lacks take their defaults.
+
+        Raises:
+            UnsupportedError: When the package that the class is from cannot be imported.
         """
         chosen = {name: config.get(name, value) for name, value in self.defaults.items()}
+        if self.betas is not None:
+            first, second = self.betas
+            chosen["betas"] = (chosen.pop(first), chosen.pop(second))
         return self.optimizer(
             parameters,
             lr=config["lr"],

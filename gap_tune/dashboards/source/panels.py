@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Of gap_tune's metrics, and of Ray's own, which know no study.
+# The labels that choose among gap_tune's metrics, and among Ray's own, which know no study.
 _OURS = 'SessionName=~"$SessionName", study=~"$study"'
 _RAYS = 'SessionName=~"$SessionName"'
 
