@@ -1,4 +1,4 @@
-"""The dashboard as Grafana's JSON, which ``python -m gap_tune.dashboards.source`` writes in the repository."""
+"""The dashboard as Grafana's JSON, which ``make dashboard`` writes."""
 
 from __future__ import annotations
 
