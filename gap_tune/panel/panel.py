@@ -9,10 +9,10 @@ from rich.console import Console
 
 from gap_tune.errors import check_count
 from gap_tune.panel.journal import Journal, key_of
-from gap_tune.panel.pool import results
 from gap_tune.panel.progress import Progress
-from gap_tune.panel.running import Job
+from gap_tune.panel.running import Job, run
 from gap_tune.panel.settings import PanelSettings
+from gap_tune.study.pool import results
 
 
 def run_panel(
@@ -48,7 +48,7 @@ def run_panel(
             highlight=False,
         )
         with Progress(len(jobs), len(jobs) - len(left), console) as progress:
-            for row in results(left, cpus) if left else ():
+            for row in results(run, left, cpus) if left else ():
                 journal.append(row)
                 progress.advance()
         found = {key_of(row): row for row in journal.rows()}

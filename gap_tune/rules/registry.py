@@ -19,8 +19,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError
+from gap_tune.importing import imported
 from gap_tune.rules.base import MomentumRule
-from gap_tune.rules.importing import imported
 
 ENTRY_POINTS = "gap_tune.rules"
 # Files of this package whose rules have names.

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.rules.importing import imported
+from gap_tune.importing import imported
 from gap_tune.workloads.base import Workload
 from gap_tune.workloads.logistic import Logistic
 from gap_tune.workloads.quadratic import Quadratic
