@@ -22,7 +22,7 @@ _FOLDERS = {
     "ray_dashboard progress",
     ("tune", "tune.integrations"): "lightning logged hugging_face hugging_face_trainer moments "
     "trainable overriding whereabouts",
-    ("tune", "tune.ray_private"): "delivery fifo naming nested owners watching",
+    ("tune", "tune.ray_private"): "delivery fifo naming owners watching",
     ("workloads", "workloads.vision"): "cifar digits images resnet vit vit_weights",
     ("workloads", "workloads.text"): "characters language questions",
     ("workloads", "training"): "batches distributed held_out learner local loop perturbed "

@@ -1,90 +1,93 @@
-"""The layout: gradients -> rules (using theory) -> control -> {optim, tune} -> study and report."""
+"""The layout: gradients -> rules (using theory) -> control -> {optim, tune} -> study -> report."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 import gap_tune
+from gap_tune.tune import ray_private
+from tests.layout import units
+from tests.layout.imports import Sources
+from tests.layout.private_names import OF_OTHERS, PrivateUses, reached
 
-ROOT = Path(gap_tune.__file__).parent
-# What each package may import of gap_tune besides itself and what is below all.
-ALLOWED = {
-    "gradients": set(),
-    "dashboards": set(),
-    "theory": set(),
-    "rules": {"gradients", "theory"},
-    "control": {"gradients", "theory", "rules"},
-    "optim": {"gradients", "theory", "rules", "control"},
-    "tune": {"gradients", "theory", "rules", "control"},
-    "workloads": {"gradients", "theory", "rules", "control", "optim", "tune"},
-    "study": {"gradients", "theory", "rules", "control", "optim", "tune", "workloads"},
-    "report": {"gradients", "theory", "rules", "control", "optim", "tune", "workloads", "study"},
-    "panel": {
-        "gradients",
-        "theory",
-        "rules",
-        "control",
-        "optim",
-        "tune",
-        "workloads",
-        "study",
-        "report",
-    },
-}
-# Modules that import nothing of gap_tune.
-BELOW = {"errors", "importing", "_lazy"}
-WITHOUT_RAY = {"gradients", "theory", "rules", "control", "optim"}
+CONTRACTS = Path(__file__).parent / "contracts"
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    return Sources.of(Path(gap_tune.__file__).parent)
 
 
-def test_no_module_imports_leftward() -> None:
-    checked = 0
-    for package, allowed in ALLOWED.items():
-        for path in (ROOT / package).rglob("*.py"):
-            for name in imports(path):
-                parts = name.split(".")
-                if parts[0] == "gap_tune" and len(parts) > 1:
-                    checked += 1
-                    named = parts[1] in ALLOWED
-                    target = parts[1] if named or parts[1] in BELOW else "names"
-                    fine = (
-                        allowed
-                        | {package, *BELOW}
-                        | ({"names"} if package not in WITHOUT_RAY else set())
-                    )
-                    assert target in fine, f"{path.relative_to(ROOT)} imports {name}"
-    assert checked > 50
+def lines(found: object) -> str:
+    return "\n".join(map(str, found))  # type: ignore[call-overload]
 
 
-def test_what_all_packages_import_imports_none_of_them() -> None:
-    for name in BELOW:
-        for imported in imports(ROOT / f"{name}.py"):
-            parts = imported.split(".")
-            assert parts[0] != "gap_tune" or parts[1] in BELOW, f"{name}.py imports {imported}"
+def numbers_of_facts() -> list[int]:
+    return [int(n) for n in re.findall(r"^(\d+)\. ", ray_private.__doc__ or "", re.MULTILINE)]
 
 
-def test_the_core_does_not_mention_ray() -> None:
-    for package in WITHOUT_RAY:
-        for path in (ROOT / package).rglob("*.py"):
-            assert not [n for n in imports(path) if n.split(".")[0] == "ray"], path
+def test_the_layout_flows_one_way_and_nothing_is_outside_of_it(sources: Sources) -> None:
+    TopologicalSorter(units.ALLOWED).prepare()
+    assert {units.unit_of(module) for module in sources.trees} <= units.ALLOWED.keys()
 
 
-def test_only_delivery_touches_rays_unstable_surface() -> None:
-    for path in ROOT.rglob("*.py"):
-        if path.name != "delivery.py":
-            assert "temporary_state" not in path.read_text(), path
+def test_no_module_imports_against_the_flow(sources: Sources) -> None:
+    assert sum(1 for _ in sources.imports()) > 1000, "nothing is looked at"
+    assert not lines(units.forbidden(sources))
+
+
+def test_only_what_runs_studies_mentions_ray(sources: Sources) -> None:
+    assert not lines(units.of_ray(sources))
+
+
+def test_the_theory_needs_numpy_only(sources: Sources) -> None:
+    assert not lines(units.beyond_numpy(sources, set(sys.stdlib_module_names)))
+
+
+def test_no_folder_is_a_hall(sources: Sources) -> None:
+    assert not list(units.crowded(sources))
+
+
+def test_only_ray_private_relies_on_what_ray_does_not_promise(sources: Sources) -> None:
+    assert not lines(PrivateUses(sources).find())
+
+
+def test_private_names_of_other_packages_are_listed_as_long_as_they_are_used(
+    sources: Sources,
+) -> None:
+    used: dict[str, set[str]] = defaultdict(set)
+    for module, tree in sources.trees.items():
+        used[units.unit_of(module)] |= {name for _, name in reached(tree)}
+    for unit, names in OF_OTHERS.items():
+        assert names <= used[unit]
+
+
+def test_each_fact_about_ray_has_a_contract_test_of_its_number() -> None:
+    facts = numbers_of_facts()
+    assert facts == list(range(1, len(facts) + 1))
+    text = "\n".join(path.read_text() for path in CONTRACTS.glob("test_*.py"))
+    tested = {int(number) for number in re.findall(r"^def test_fact_(\d+)_", text, re.MULTILINE)}
+    assert tested == set(facts)
+
+
+def test_each_module_of_ray_private_says_on_which_facts_it_relies(sources: Sources) -> None:
+    facts, named = set(numbers_of_facts()), set()
+    for module, tree in sources.trees.items():
+        if module.startswith("gap_tune.tune.ray_private."):
+            told = re.search(r"\(facts? ([^)]+)\)", ast.get_docstring(tree) or "")
+            assert told is not None, module
+            for first, last in re.findall(r"(\d+)(?: to (\d+))?", told[1]):
+                named |= set(range(int(first), int(last or first) + 1))
+    # What a failed report leaves behind, and which files Ray saves, others rely on.
+    assert named == facts - {27, 29, 30}
 
 
 def test_importing_the_core_needs_torch_and_numpy_only() -> None:
@@ -95,7 +98,7 @@ def test_importing_the_core_needs_torch_and_numpy_only() -> None:
         "        if name.split('.')[0] in {'ray', 'scipy', 'pandas', 'optuna', 'rich'}:\n"
         "            raise ImportError(f'{name} must not be imported')\n"
         "sys.meta_path.insert(0, Block())\n"
-        "import gap_tune, gap_tune.optim\n"
+        "import gap_tune, gap_tune.optim, gap_tune.theory, gap_tune.workloads, gap_tune.tune\n"
         "assert 'ray' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from gap_tune.errors import check_count
 from gap_tune.panel.journal import Journal, key_of
-from gap_tune.panel.pool import results
-from gap_tune.panel.running import Job
+from gap_tune.panel.running import Job, run
 from gap_tune.panel.settings import PanelSettings
+from gap_tune.study.pool import results
 
 # How often to say it where there is no terminal.
 _EVERY_S = 30.0
@@ -52,7 +52,7 @@ def run_panel(
             highlight=False,
         )
         with Remaining(len(jobs), len(jobs) - len(left), console) as remaining:
-            for row in results(left, cpus) if left else ():
+            for row in results(run, left, cpus) if left else ():
                 journal.append(row)
                 remaining.advance()
         found = {key_of(row): row for row in journal.rows()}

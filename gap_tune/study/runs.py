@@ -119,8 +119,8 @@ class Run:
 
     def _restored(self) -> tune.Tuner | None:
         """Return the run as it was killed; None where there is nothing to continue."""
-        # Ray saves the searcher after the trials. Restored without it, a run would start every
-        # trial a second time, and without its settings.
+        # Ray saves the searcher after the trials (fact 30). Restored without it, a run would start
+        # every trial a second time, and without its settings.
         states = ("search_gen_state-*.json", "basic-variant-state-*.json")
         saved = any(any(self.folder.glob(state)) for state in states)
         # What is uploaded arrives in any order, and Ray restores no run without trials.

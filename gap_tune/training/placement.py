@@ -14,7 +14,7 @@ from ray import tune
 from torch import nn
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.tune.trial.workers import is_worker
+from gap_tune.tune.ray_private.workers import is_worker
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 DEVICES = ("auto", "cpu", "cuda")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.tune.trial.workers import is_worker
+from gap_tune.tune.ray_private.workers import is_worker
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from gap_tune.tune import keys
-from gap_tune.tune.ray_private import nested
+from gap_tune.tune import keys, nested
 
 
 def is_finite(value: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.tune.ray_private import nested
+from gap_tune.tune import nested
 
 # Results. Ray flattens nested results with "/", so these read the same nested or flat.
 # What trained until this report, whoever has written another into the optimizer since.

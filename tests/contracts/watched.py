@@ -1,4 +1,4 @@
-"""A small real study that looks at what Ray does for ``delivery`` and ``watching``."""
+"""A small real study that looks at what Ray does for ``ray_private``."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def function(config: dict[str, Any]) -> None:
 class Sender(FIFOScheduler):  # type: ignore[misc]
     """Sends a note at every start and result, after a pause that a trial must wait for."""
 
-    _supports_buffered_results = False
+    supports_buffered_results = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,13 +96,13 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         super().on_trial_add(tune_controller, trial)
 
     def on_start(self, trial: Any) -> None:
-        from gap_tune.tune.ray_private import delivery
+        from gap_tune.tune.ray_private import experiment_files, results
 
-        self.starts.append((trial.config["marker"], delivery.checkpoint_metrics(trial)))
+        self.starts.append((trial.config["marker"], results.checkpoint_metrics(trial)))
         trial.temporary_state.ray_actor.execute.remote(partial(note, "start"))
         key = str(trial.config["marker"])
         internal_kv._internal_kv_put(key, b"from the driver", namespace=NAMESPACE)
-        file = delivery.experiment_file(trial, "extra.jsonl")
+        file = experiment_files.experiment_file(trial, "extra.jsonl")
         assert file is not None
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("kept\n")

@@ -9,6 +9,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from gap_tune.tune.ray_private import searchers
+
 
 class PlannedTrials(Searcher):
     """Suggests each configuration of a list once, in order, then says that it is finished.
@@ -28,7 +30,7 @@ class PlannedTrials(Searcher):
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
         """Take metric and mode; the plan does not depend on them."""
-        self._metric, self._mode = metric, mode
+        searchers.remember(self, metric, mode)
         return True
 
     def suggest(self, trial_id: str) -> Any:

@@ -17,7 +17,7 @@ from gap_tune.errors import StateError, UnsupportedError
 from gap_tune.tune import keys
 from gap_tune.tune.integrations import overriding
 from gap_tune.tune.integrations.whereabouts import Whereabouts
-from gap_tune.tune.ray_private import delivery
+from gap_tune.tune.ray_private import delivery, trainables
 from gap_tune.tune.trial.attaching import check_start, make_tuning
 from gap_tune.tune.trial.channels import OwnProcess, Saved
 from gap_tune.tune.trial.checkpointing import has_state
@@ -135,7 +135,7 @@ class GapTrainable(tune.Trainable):
         That is where trained weights are not finite or the storage is out of order, in a trial of
         Tune. Whoever calls it with a folder gets one, or an error.
         """
-        if checkpoint_dir or not self._storage:
+        if checkpoint_dir or not trainables.is_stored(self):
             return super().save(checkpoint_dir)
         if not self._attached().is_spoiled():
             try:
@@ -146,7 +146,7 @@ class GapTrainable(tune.Trainable):
                 if not is_storage_fault(error):
                     raise
                 go_on_without(error)
-        return delivery.no_checkpoint(self._last_result)
+        return trainables.no_checkpoint(self)
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
         """Save the trial into a folder."""

@@ -11,7 +11,7 @@ from ray.tune import Callback
 from gap_tune.tune import keys
 from gap_tune.tune.monitoring.callbacks import contained
 from gap_tune.tune.monitoring.instruments import finite
-from gap_tune.tune.ray_private import delivery
+from gap_tune.tune.ray_private.experiment_files import experiment_file
 
 # TensorBoard calls a run by its folder.
 FOLDER = "all-trials"
@@ -108,7 +108,7 @@ class MomentumHistogram(Callback):
 
     def _open(self, trial: Any) -> None:
         # It is in the driver's folder: where storage is no local one, Ray uploads what is in it.
-        folder = delivery.experiment_file(trial, FOLDER)
+        folder = experiment_file(trial, FOLDER)
         if folder is not None:
             from tensorboardX import SummaryWriter
 

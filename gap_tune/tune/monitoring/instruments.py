@@ -8,8 +8,8 @@ from typing import Any
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from gap_tune.errors import StateError
-from gap_tune.tune import keys
-from gap_tune.tune.ray_private import delivery, nested
+from gap_tune.tune import keys, nested
+from gap_tune.tune.ray_private.results import last_result
 from gap_tune.tune.statistics_json import parse_one
 
 PREFIX = "gap_tune_"
@@ -66,7 +66,7 @@ class Latest:
         self.values: dict[str, float] = {}
         self._unread: dict[str, Any] | None = None
         # A trial that goes on from a checkpoint brings its counts along.
-        before = delivery.last_result(trial)
+        before = last_result(trial)
         self._steps, self._seconds = _progress(before)
         text = before.get(keys.STATISTICS)
         try:

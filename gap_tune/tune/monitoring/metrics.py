@@ -17,6 +17,7 @@ from gap_tune.tune.monitoring import latency
 from gap_tune.tune.monitoring.callbacks import contained
 from gap_tune.tune.monitoring.instruments import RUNNING, STATUSES, Instruments, Latest, metric_of
 from gap_tune.tune.monitoring.regret import Regrets
+from gap_tune.tune.ray_private.experiment_files import experiment_name
 
 # Ray's processes send a gauge only when it was set since they sent last, at most once a second and
 # by default every ten; its agents drop a series that was not sent twice. So a gauge lives as long
@@ -188,8 +189,7 @@ class RayMetrics(Callback):
                 made.by_trial[name].set(value, {**tags, "trial": known.trial.trial_id})
 
     def _tags(self, trial: Any) -> dict[str, str]:
-        storage = trial.storage
-        study = self._study or (storage.experiment_dir_name if storage is not None else "")
+        study = self._study or experiment_name(trial)
         return {"study": study, "arm": str(keys.setting(trial.config, "arm", trial.trainable_name))}
 
     def _made(self) -> Instruments:

@@ -1,4 +1,4 @@
-"""LiveFIFO: Ray's FIFO, without looking at trials that have ended."""
+"""FIFO: Ray's, without looking at trials that have ended (fact 15)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LiveFIFO(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the first trial that is pending, else the first that is paused, or None."""
-        # Not part of Ray's interface of schedulers; without it this is as slow as Ray's own.
+        # Where a controller has no such method, this is as slow as Ray's own.
         trials = getattr(tune_controller, "get_live_trials", tune_controller.get_trials)()
         for status in (Trial.PENDING, Trial.PAUSED):
             waiting = [trial for trial in trials if trial.status == status]

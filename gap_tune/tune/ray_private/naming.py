@@ -1,9 +1,9 @@
-"""gap_tune's section of a configuration, kept out of the names that Ray Tune gives to trials.
+"""Naming: gap_tune's section of a configuration, kept out of names of trials (facts 18 and 19).
 
 Ray names a trial and its folder after everything in its configuration, sorted and cut at 130
 characters, and shows the same in its tables and in TensorBoard's. A section of seven entries there
 pushes out what a user would tell trials apart by. Ray offers searchers no way to name a trial, so
-the section looks empty to whoever makes names, and only to them (facts 18 and 19 of ``delivery``);
+the section looks empty to whoever makes names, and only to them;
 should another Ray make names elsewhere, they are long again, and nothing is lost.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import ItemsView, Mapping
 from typing import Any
 
 from gap_tune.tune import keys
-from gap_tune.tune.ray_private.nested import Path, at
+from gap_tune.tune.nested import Path, at
 
 # What makes names and, of what a searcher suggested, the hyperparameters to show.
 _NAMES, _SHOWS = ("_resolve_nested_dict", "resolve_nested_dict"), "flatten_dict"

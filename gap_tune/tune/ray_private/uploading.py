@@ -2,7 +2,7 @@
 
 Ray copies files in any order, a file that is copied over is empty at first, and the experiment's
 state may be written anew while it is read. A driver that dies then leaves a state that cannot be
-read, or one that goes on from reports which ``result.json`` lacks (fact 22).
+read, or one that goes on from reports which ``result.json`` lacks (fact 31).
 """
 
 from __future__ import annotations

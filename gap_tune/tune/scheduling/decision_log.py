@@ -13,6 +13,7 @@ from typing import Any
 from gap_tune.rules import Decision, Reason
 from gap_tune.rules.recorded import DECISIONS_FILE, RecordedDecision
 from gap_tune.tune import keys
+from gap_tune.tune.ray_private.experiment_files import experiment_file, fetch_experiment_file
 
 logger = logging.getLogger(__name__)
 
@@ -79,17 +80,15 @@ class DecisionLog:
             self._close(path)
 
     def _append(self, trial: Any, lines: str) -> None:
-        from gap_tune.tune.ray_private import delivery
-
         if trial.trial_id not in self._files:
-            self._files[trial.trial_id] = delivery.experiment_file(trial, DECISIONS_FILE)
+            self._files[trial.trial_id] = experiment_file(trial, DECISIONS_FILE)
         path = self._files[trial.trial_id]
         if path is None:
             return
         file, opened = self._open.get(path, (None, 0.0))
         if file is None or time.monotonic() - opened >= _OPEN_S:
             self._close(path)
-            delivery.fetch_experiment_file(trial, DECISIONS_FILE)
+            fetch_experiment_file(trial, DECISIONS_FILE)
             _end_line(path)
             file = path.open("ab", buffering=0)
             self._open[path] = file, time.monotonic()

@@ -16,6 +16,7 @@ from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.monitoring import latency
 from gap_tune.tune.ray_private import delivery, watching
+from gap_tune.tune.ray_private.results import checkpoint_metrics, last_result
 from gap_tune.tune.scheduling import decision_log, siblings
 from gap_tune.tune.scheduling.decider import Decider, whole
 from gap_tune.tune.scheduling.wrapping import SchedulerWrapper
@@ -71,9 +72,6 @@ class GapScheduler(SchedulerWrapper):
     'loss'
     """
 
-    # With buffering, a report would return before the scheduler has seen it.
-    _supports_buffered_results = False
-
     def __init__(
         self,
         scheduler: TrialScheduler | None = None,
@@ -99,6 +97,11 @@ class GapScheduler(SchedulerWrapper):
         self._made: dict[str, Decision] = {}
         # Trials that were told to fail, and have not started anew.
         self._failing: set[str] = set()
+
+    @property
+    def supports_buffered_results(self) -> bool:
+        """False: with buffering, a report would return before the scheduler has seen it."""
+        return False
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler; ask to be told when trials start and report."""
@@ -169,7 +172,7 @@ class GapScheduler(SchedulerWrapper):
                     self._made[trial.trial_id] = decision
             elif mode == keys.MODE_TRIAL:
                 start = {keys.MOMENTUM: keys.momentum_of(trial.config, self._key)}
-                before = {**start, **delivery.last_result(trial)}
+                before = {**start, **last_result(trial)}
                 line = decision_log.reported(trial, result, before)
                 if line is not None:
                     self._log.write(trial, line)
@@ -221,7 +224,7 @@ class GapScheduler(SchedulerWrapper):
         """Send what a trial's process took with it when it died, or missed when it paused."""
         self._failing.discard(trial.trial_id)
         try:
-            result = delivery.checkpoint_metrics(trial) or {}
+            result = checkpoint_metrics(trial) or {}
             asks = keys.asks_for_tuning(trial.config) and keys.STATISTICS in result
             if asks and not self._dry_run:
                 decision = self._try(tune_controller, trial, result)
@@ -238,7 +241,7 @@ class GapScheduler(SchedulerWrapper):
     def _non_finite(self, trial: Any, result: dict[str, Any]) -> str | None:
         try:
             # Where TuneConfig names no metric, as with several, the searcher does.
-            metrics = (self._metric, keys.section(trial.config).get("metric"))
+            metrics = (self._judged, keys.section(trial.config).get("metric"))
             names = dict.fromkeys(name for each in metrics for name in keys.metric_names(each))
             return first_non_finite(result, tuple(names))
         except Exception as error:
@@ -269,7 +272,7 @@ class GapScheduler(SchedulerWrapper):
             self._siblings.forget(trial)
         # A trial that failed keeps its mailbox: tried again, it looks for the answer it was sent.
         try:
-            mailbox = delivery.last_result(trial).get(keys.MAILBOX)
+            mailbox = last_result(trial).get(keys.MAILBOX)
             if mailbox is not None:
                 delivery.clear(mailbox)
         except Exception as error:

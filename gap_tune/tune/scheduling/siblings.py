@@ -9,7 +9,7 @@ from typing import Any
 
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.tune import keys, statistics_json
-from gap_tune.tune.ray_private import delivery
+from gap_tune.tune.ray_private.results import last_result
 
 _RUNNING = "RUNNING"
 
@@ -64,7 +64,7 @@ def latest_statistics(trial: Any) -> AlignmentStatistics | None:
     Raises:
         StateError: When they are malformed.
     """
-    text = delivery.last_result(trial).get(keys.STATISTICS)
+    text = last_result(trial).get(keys.STATISTICS)
     return None if text is None else statistics_json.parse_one(text)
 
 

@@ -12,8 +12,8 @@ from ray.tune.schedulers import (
 )
 
 from gap_tune.errors import UnsupportedError
-from gap_tune.tune.ray_private import delivery
 from gap_tune.tune.ray_private.fifo import LiveFIFO
+from gap_tune.tune.ray_private.schedulers import base_scheduler
 
 # They are told by class, so that what is derived from them (PB2, HyperBandForBOHB) is refused too.
 _NOT_WRAPPED = {
@@ -36,6 +36,9 @@ class SchedulerWrapper(TrialScheduler):
         UnsupportedError: When ``scheduler`` is no trial scheduler or one that cannot be wrapped.
     """
 
+    # By what the study compares trials: a metric, or several. None until Ray has told.
+    _judged: Any = None
+
     def __init__(self, scheduler: TrialScheduler | None = None) -> None:
         super().__init__()
         self._inner = LiveFIFO() if scheduler is None else scheduler
@@ -49,7 +52,7 @@ class SchedulerWrapper(TrialScheduler):
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Pass metric and mode to the wrapped scheduler."""
-        self._metric = metric or self._inner.metric
+        self._judged = metric or self._inner.metric
         return bool(self._inner.set_search_properties(metric, mode, **spec))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -99,7 +102,7 @@ def _check(scheduler: Any) -> None:
     innermost = scheduler
     while innermost is not None:
         _check_kind(innermost)
-        innermost = delivery.base_scheduler(innermost)
+        innermost = base_scheduler(innermost)
 
 
 def _check_kind(scheduler: Any) -> None:

@@ -11,14 +11,14 @@ from ray.tune.search.variant_generator import parse_spec_vars
 
 from gap_tune.errors import StateError, UnsupportedError, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
-from gap_tune.tune import keys
+from gap_tune.tune import keys, nested
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
-from gap_tune.tune.ray_private import naming, nested
+from gap_tune.tune.ray_private import naming, searchers
 from gap_tune.tune.search.closeness import Axis, point_of
-from gap_tune.tune.search.owned import axes_of, is_learning_rate, own_space, owned_keys
+from gap_tune.tune.search.owned import axes_of, is_learning_rate, owned_keys
 from gap_tune.tune.search.places import Places, rule_entry
-from gap_tune.tune.search.saved import innermost, restore_chain, save_chain
+from gap_tune.tune.search.saved import restore_chain, save_chain
 from gap_tune.tune.search.seeds import REFERENCE_BETA2, Given, Seed, Seeder, read_given
 
 _VERSION = 1
@@ -134,12 +134,11 @@ class GapSearch(Searcher):
             InvalidValueError: When ``config``, or the wrapped searcher, sets or searches a key
                 that GapSearch supplies, or ``config`` holds a grid.
         """
-        base = innermost(self.searcher)
+        base = searchers.innermost(self.searcher)
         self._owned.check_space(config)
         self._owned.check_searcher(base)
         self._owned.check_lr(config, base)
-        self._metric = metric or self.searcher.metric
-        self._mode = mode or self.searcher.mode
+        searchers.remember(self, metric or self.searcher.metric, mode or self.searcher.mode)
         fixed = nested.get(config, self._owned.lr or "")
         self._fixed_lr = fixed if is_learning_rate(fixed) else None
         self._places = Places(self._owned, config)
@@ -148,7 +147,7 @@ class GapSearch(Searcher):
         # What is searched comes with the suggestions.
         self._rule_of_all = rule if isinstance(rule, (str, Mapping)) else None
         domains = parse_spec_vars(config)[1]
-        given = getattr(base, "_space", None)
+        given = searchers.given_space(base)
         self._nothing_to_search = not domains and isinstance(base, OptunaSearch) and not given
         self._prepared = True
         if self._nothing_to_search:
@@ -162,14 +161,14 @@ class GapSearch(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """Return the wrapped searcher's configuration with GapSearch's own keys added."""
         if not self._prepared:
-            self.set_search_properties(self._metric, self._mode, {})
+            self.set_search_properties(self.metric, self.mode, {})
         inner = {} if self._nothing_to_search else self.searcher.suggest(trial_id)
         if inner is None or inner == Searcher.FINISHED:
             return inner
         section = self._places.section(inner)
         mode = self._mode_of(inner, section.get("mode"))
         own = {**section, "mode": mode, "reference_momentum": self._reference}
-        own |= {"metric": self._metric, **self._places.momentum_key(inner)}
+        own |= {"metric": self.metric, **self._places.momentum_key(inner)}
         if mode == keys.MODE_FIXED:
             own["seed_reason"] = "planned baseline"
             return self._places.fill(inner, self._missing(inner), own)
@@ -241,7 +240,7 @@ class GapSearch(Searcher):
             self._complain(f"{what}: {error!r:.300}")
 
     def _finite(self, result: Mapping[str, Any]) -> bool:
-        return first_non_finite(result, self._metric) is None
+        return first_non_finite(result, self.metric) is None
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Forward to the wrapped searcher."""
@@ -257,8 +256,8 @@ class GapSearch(Searcher):
         searched = self._places.section(parameters).get("searched_lr")
         if path is not None and searched is not None:
             inner = nested.put(inner, path, searched)
-        base = innermost(self.searcher)
-        space = own_space(base) if isinstance(base, OptunaSearch) else {}
+        base = searchers.innermost(self.searcher)
+        space = searchers.own_space(base) if isinstance(base, OptunaSearch) else {}
         if space and all(nested.holds(inner, key) for key in space):
             # Optuna knows hyperparameters by their paths, and nothing else.
             inner = {key: nested.get(inner, key) for key in space}
@@ -276,8 +275,8 @@ class GapSearch(Searcher):
             "mode_of_all": self._mode_of_all,
             "rule_of_all": self._rule_of_all,
             "places": self._places.state(),
-            "metric": self._metric,
-            "mode": self._mode,
+            "metric": self.metric,
+            "mode": self.mode,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -297,7 +296,7 @@ class GapSearch(Searcher):
         # Studies that were saved before trials had rules of their own, or nested keys, have none.
         self._rule_of_all = state.get("rule_of_all")
         self._places.load_state(state.get("places", {}))
-        self._metric, self._mode = state["metric"], state["mode"]
+        searchers.remember(self, state["metric"], state["mode"])
 
     def save(self, checkpoint_path: str) -> None:
         """Save the seeds and the wrapped searchers, all in one file."""

@@ -14,8 +14,8 @@ from ray.tune.search.variant_generator import parse_spec_vars
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.theory.families import family_of
 from gap_tune.theory.momentum import coupling_factor
-from gap_tune.tune import keys
-from gap_tune.tune.ray_private import nested
+from gap_tune.tune import keys, nested
+from gap_tune.tune.ray_private import searchers
 from gap_tune.tune.search.closeness import Axis, axis_of
 
 # Keys by the argument of the optimizer, as the table of families names it.
@@ -98,14 +98,14 @@ class OwnedKeys:
     def check_searcher(self, searcher: Searcher) -> None:
         """Raise ``InvalidValueError`` where a searcher's space or points hold a supplied key."""
         name = type(searcher).__name__
-        space, points = own_space(searcher), getattr(searcher, "_points_to_evaluate", None)
+        space = searchers.own_space(searcher)
         for key in self.supplied:
             if nested.holds(space, key):
                 raise InvalidValueError(
                     f"the space of {name} must not hold {key!r}, which "
                     f"GapSearch supplies, but got {nested.get(space, key)!r}: remove it there."
                 )
-            for point in points if isinstance(points, list) else []:
+            for point in searchers.own_points(searcher):
                 if isinstance(point, Mapping) and nested.holds(point, key):
                     raise InvalidValueError(
                         f"points_to_evaluate of {name} must not hold {key!r}, which "
@@ -127,8 +127,9 @@ class OwnedKeys:
         # What other searchers, functions that define a space as they run, and choices of whole
         # mappings will say is unknown.
         chosen = isinstance(config.get(self.lr.partition("/")[0]), Domain)
-        known = isinstance(searcher, OptunaSearch) and not callable(searcher._space) and not chosen
-        if known and not nested.holds(own_space(searcher), self.lr):
+        defined = callable(searchers.given_space(searcher))
+        known = isinstance(searcher, OptunaSearch) and not defined and not chosen
+        if known and not nested.holds(searchers.own_space(searcher), self.lr):
             raise InvalidValueError(
                 f"param_space must hold {self.lr!r}, which GapSearch(lr=...) scales, "
                 f"but got {sorted(config)}."
@@ -192,16 +193,10 @@ def section_paths(momentum: nested.Path) -> list[nested.Path]:
     return [top] if len(momentum) == 1 else [top, (*momentum[:-1], keys.SECTION)]
 
 
-def own_space(searcher: Searcher) -> dict[str, Any]:
-    """Return the space that a searcher was built with or made, by path; empty where unknown."""
-    space = getattr(searcher, "_space", None)
-    return space if isinstance(space, dict) else {}
-
-
 def axes_of(config: Mapping[str, Any], searcher: Searcher) -> dict[str, Axis | None]:
     """Return the axes of ``param_space`` and of a searcher's own space, by path."""
     domains = {"/".join(map(str, path)): d for path, d in parse_spec_vars(dict(config))[1]}
-    return {path: axis_of(d) for path, d in {**own_space(searcher), **domains}.items()}
+    return {path: axis_of(d) for path, d in {**searchers.own_space(searcher), **domains}.items()}
 
 
 def is_learning_rate(value: Any) -> bool:

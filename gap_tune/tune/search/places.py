@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gap_tune.tune import keys
-from gap_tune.tune.ray_private import nested
+from gap_tune.tune import keys, nested
 from gap_tune.tune.ray_private.naming import Section
 from gap_tune.tune.search.owned import OwnedKeys, section_paths
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from gap_tune.errors import StateError
+from gap_tune.tune.ray_private.searchers import chain
 from gap_tune.tune.statistics_json import unwritable, write_atomically
 
 _KIND = "gap_tune searcher"
-
-
-def innermost(searcher: Searcher) -> Searcher:
-    """Return the searcher that wraps no other."""
-    return list(_chain(searcher))[-1]
 
 
 def save_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
@@ -28,7 +23,7 @@ def save_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
     Raises:
         InvalidValueError: When the folder cannot be written.
     """
-    *wrappers, base = _chain(searcher)
+    *wrappers, base = chain(searcher)
     states = [(type(w).__name__, w.get_state()) for w in wrappers]
     try:
         # Not where temporary files go: if that is full, the searcher can still be saved.
@@ -47,7 +42,7 @@ def restore_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
     Raises:
         StateError: When the file is something else, or the wrappers differ; nothing is changed.
     """
-    *wrappers, base = _chain(searcher)
+    *wrappers, base = chain(searcher)
     try:
         saved = cloudpickle.loads(Path(path).read_bytes())
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, ValueError) as error:
@@ -63,14 +58,6 @@ def restore_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
         base.restore(str(file))
     for wrapper, (_, state) in zip(wrappers, saved["wrappers"], strict=True):
         wrapper.set_state(state)
-
-
-def _chain(searcher: Searcher) -> Iterator[Searcher]:
-    """Yield a searcher and, outside in, those that it wraps."""
-    yield searcher
-    while hasattr(searcher, "searcher"):
-        searcher = searcher.searcher
-        yield searcher
 
 
 def _wrong(path: str | os.PathLike[str], what: str) -> StateError:

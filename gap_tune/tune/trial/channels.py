@@ -14,8 +14,9 @@ from ray.train import Checkpoint
 from gap_tune.errors import StateError, StorageError
 from gap_tune.tune.ray_private import delivery
 from gap_tune.tune.ray_private.owners import is_anothers, note_report
+from gap_tune.tune.ray_private.workers import is_worker
 from gap_tune.tune.trial.storage import go_on_without, is_storage_fault
-from gap_tune.tune.trial.workers import WorkerChannel, as_checkpoint, is_worker
+from gap_tune.tune.trial.workers import WorkerChannel, as_checkpoint
 
 # A folder, or a checkpoint that lies elsewhere; None for none.
 Saved: TypeAlias = Path | Checkpoint | None
@@ -91,7 +92,7 @@ class FunctionChannel(OwnProcess):
         except Exception as error:
             if not is_storage_fault(error):
                 raise
-            # Ray stores the checkpoint before anything else: the result has not gone out yet.
+            # The result has not gone out yet (fact 27).
             go_on_without(error)
             return False
         return True

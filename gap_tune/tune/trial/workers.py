@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import ray.train
 from gap_tune.tune import keys
 from gap_tune.tune.ray_private import delivery
 from gap_tune.tune.ray_private.owners import is_anothers, note_report
+from gap_tune.tune.ray_private.workers import finish_report
 from gap_tune.tune.trial.storage import go_on_without, is_storage_fault
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class WorkerChannel:
             if not is_storage_fault(error):
                 raise
             # The other ranks have reported: this one must finish the same report.
-            if not delivery.finish_report(result):
+            if not finish_report(result):
                 raise
             go_on_without(error)
             return False
@@ -151,18 +151,3 @@ def as_checkpoint(saved: Path | ray.train.Checkpoint, kind: type[Any]) -> Any:
     if isinstance(saved, Path):
         return kind.from_directory(str(saved))
     return saved if isinstance(saved, kind) else kind(saved.path, filesystem=saved.filesystem)
-
-
-def is_worker() -> bool:
-    """Tell whether this process is a worker of Ray Train.
-
-    Ray Train's first generation (``RAY_TRAIN_V2_ENABLED=0``, and what Ray 2.50 does unasked) has a
-    context in every process: a plain trial's has no rank, one outside of Ray rank 0 of nothing.
-    """
-    try:
-        context = ray.train.get_context()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # The first generation's, outside of a session.
-            return None not in (context.get_world_rank(), context.get_experiment_name())
-    except (RuntimeError, DeprecationWarning):
-        return False

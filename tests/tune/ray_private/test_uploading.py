@@ -12,8 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow.fs
-from ray import tune
-from ray.train._internal.storage import StorageContext
 
 from gap_tune.tune.ray_private.uploading import (
     Uploaded,
@@ -113,44 +111,3 @@ def test_storage_without_folders_is_uploaded_to_as_well(tmp_path: Path) -> None:
 def test_a_controller_of_another_ray_is_left_alone() -> None:
     assert not upload_whole(SimpleNamespace())
     assert not upload_whole(SimpleNamespace(_checkpoint_manager=SimpleNamespace()))
-
-
-def test_fact_22_ray_uploads_an_experiment_by_the_managers_syncer(
-    ray_address: str, tmp_path: Path
-) -> None:
-    """The whole of it: a study's folder holds what Ray's own upload would have brought."""
-    seen: list[str] = []
-
-    class Spy(tune.Callback):
-        def on_step_end(self, iteration: int, trials: list[object], **info: object) -> None:
-            seen.append("step")
-
-    class Scheduler(tune.schedulers.FIFOScheduler):
-        def on_trial_add(self, tune_controller: object, trial: object) -> None:
-            controller = getattr(tune_controller, "_tune_controller", tune_controller)
-            assert upload_whole(controller), "Ray keeps the experiment's storage elsewhere"
-            first = controller._checkpoint_manager._storage
-            assert upload_whole(controller)
-            assert controller._checkpoint_manager._storage is first
-            seen.append(type(first.syncer).__name__)
-
-    def train(config: dict[str, float]) -> None:
-        for _ in range(3):
-            tune.report({"loss": config["x"]})
-
-    results = tune.Tuner(
-        tune.with_resources(train, {"cpu": 0.1}),
-        param_space={"x": tune.grid_search([1.0, 2.0])},
-        tune_config=tune.TuneConfig(scheduler=Scheduler()),
-        run_config=tune.RunConfig(
-            name="run", storage_path=str(tmp_path), callbacks=[Spy()], verbose=0
-        ),
-    ).fit()
-    assert not results.errors
-    assert {"step", "_FilesystemSyncer"} <= set(seen)
-    assert all(len(result.metrics_dataframe) == 3 for result in results)
-    assert StorageContext(str(tmp_path), "run").experiment_fs_path == str(tmp_path / "run")
-    names = {path.name.partition("-")[0] for path in (tmp_path / "run").iterdir()}
-    assert {"experiment_state", "tuner.pkl"} <= names
-    again = tune.Tuner.restore(str(tmp_path / "run"), train).get_results()
-    assert len(again) == 2

@@ -13,7 +13,7 @@ STUDY = """
 import os, sys
 import ray
 from ray import tune
-from gap_tune.tune.trial.workers import is_worker
+from gap_tune.tune.ray_private.workers import is_worker
 
 def train(config):
     tune.report({"generation": os.environ["RAY_TRAIN_V2_ENABLED"], "worker": is_worker()})

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gap_tune.tune import nested
 from gap_tune.tune.monitoring.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.monitoring.progress.trials import (
     Shown,
@@ -25,7 +26,7 @@ from gap_tune.tune.monitoring.progress.trials import (
     which,
 )
 from gap_tune.tune.monitoring.progress.views import View
-from gap_tune.tune.ray_private import delivery, nested
+from gap_tune.tune.ray_private.results import last_result
 
 _BAR, _WHOLE_BAR = 8, 24
 # The heading of the table, its rule and the prompt below.
@@ -136,7 +137,7 @@ class Screen(View):
         bars = [ProgressBar(total=1.0, completed=f, width=_BAR) for f in fractions if f is not None]
         if bars:
             columns.append(_Column("done", bars, "left", rank=2))
-        results = [delivery.last_result(trial) for trial in trials]
+        results = [last_result(trial) for trial in trials]
         progress = self.shown.epoch
         if not any(nested.holds(result, progress) for result in results):
             progress = "training_iteration"

@@ -15,7 +15,7 @@ from gap_tune.tune.monitoring.progress.trials import (
     number,
     reason_of,
 )
-from gap_tune.tune.ray_private import delivery
+from gap_tune.tune.ray_private.results import last_result
 
 _PENDING, _RUNNING, _PAUSED = "PENDING", "RUNNING", "PAUSED"
 _TERMINATED, _ERROR = "TERMINATED", "ERROR"
@@ -179,7 +179,7 @@ class Tracker:
         left = max(0.0, self._total - done) * (now - begun_at) / gained
         for trial in running:
             fraction = self._shown.fraction(trial) or 0.0
-            seconds = finite(delivery.last_result(trial).get("time_total_s")) or 0.0
+            seconds = finite(last_result(trial).get("time_total_s")) or 0.0
             if fraction > 0:
                 left = max(left, seconds * (1 - fraction) / fraction)
         return left

@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
-from gap_tune.tune import keys
+from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.instruments import finite, metric_of
-from gap_tune.tune.ray_private import delivery, nested
+from gap_tune.tune.ray_private.results import last_result
 
 # Ray writes this line into a trial's error file before each failure.
 _FAILURE = "Failure # "
@@ -56,12 +56,12 @@ class Shown:
         """Return how much of a trial is done, 0 to 1; None where nobody knows."""
         if self.epochs is None:
             return None
-        done = finite(nested.get(delivery.last_result(trial), self.epoch)) or 0.0
+        done = finite(nested.get(last_result(trial), self.epoch)) or 0.0
         return min(1.0, max(0.0, done / self.epochs))
 
     def value(self, trial: Any) -> float | None:
         """Return what a trial last reported of the study's metric; None without a finite one."""
-        return metric_of(delivery.last_result(trial), self.metric)
+        return metric_of(last_result(trial), self.metric)
 
     def better(self, one: float, other: float) -> bool:
         """Tell whether one value of the metric beats another."""
@@ -97,12 +97,12 @@ def number(value: Any) -> str:
 
 def momentum_of(trial: Any) -> str:
     """Return the momentum that a trial last reported."""
-    return number(delivery.last_result(trial).get(keys.MOMENTUM))
+    return number(last_result(trial).get(keys.MOMENTUM))
 
 
 def changes_of(trial: Any) -> str:
     """Return how often decisions have changed a trial's momentum."""
-    return number(delivery.last_result(trial).get(keys.SEQ))
+    return number(last_result(trial).get(keys.SEQ))
 
 
 def plain(text: str) -> str:

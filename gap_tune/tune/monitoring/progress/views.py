@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from gap_tune.tune import keys
+from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.instruments import finite
 from gap_tune.tune.monitoring.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.monitoring.progress.trials import (
@@ -20,7 +20,7 @@ from gap_tune.tune.monitoring.progress.trials import (
     momentum_of,
     number,
 )
-from gap_tune.tune.ray_private import delivery, nested
+from gap_tune.tune.ray_private.results import last_result
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Lines(View):
                 self.write(f"{label(trial)}: running, {self._state(trial)}")
 
     def _state(self, trial: Any) -> str:
-        result = delivery.last_result(trial)
+        result = last_result(trial)
         values = {"epoch": self.shown.epoch, **self.shown.values()}
         known = {name: nested.get(result, key) for name, key in values.items()}
         parts = [f"{name} {number(value)}" for name, value in known.items() if value is not None]
@@ -145,7 +145,7 @@ class Events(View):
     def ended(self, trial: Any, *, failed: bool, reason: str) -> None:
         """Write what a trial ended with."""
         self._reported_at.pop(trial.trial_id, None)
-        result = self._result(delivery.last_result(trial))
+        result = self._result(last_result(trial))
         if failed:
             self._event("failed", trial, reason=reason, result=result)
         else:

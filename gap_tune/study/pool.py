@@ -6,21 +6,24 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import TypeVar
 
 import torch
 
 from gap_tune.errors import StateError
-from gap_tune.panel.running import Job, run
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
-def results(jobs: Sequence[Job], cpus: int) -> Iterator[dict[str, Any]]:
-    """Do the jobs and yield their lines as they finish.
+def results(run: Callable[[Job], Result], jobs: Sequence[Job], cpus: int) -> Iterator[Result]:
+    """Do the jobs and yield their results as they finish.
 
     Args:
+        run: Does one, in a process of the pool.
         jobs: The runs to do.
         cpus: Processes to do them in.
 
@@ -36,7 +39,7 @@ def results(jobs: Sequence[Job], cpus: int) -> Iterator[dict[str, Any]]:
             yield done.result()
     except BrokenProcessPool:
         raise StateError(
-            "the panel's processes must live until it ends, but one was killed, perhaps for want "
+            "the runs' processes must live until all is done, but one was killed, perhaps for want "
             "of memory: the same command goes on where it was."
         ) from None
     finally:

@@ -1,0 +1,47 @@
+"""Searchers: what Ray's searchers keep to themselves (facts 22 to 24)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ray.tune.search import Searcher
+
+
+def given_space(searcher: Searcher) -> Any:
+    """Return the space that a searcher was built with or made; None where unknown.
+
+    Returns:
+        A dict by path, or the function that defines the space as it runs.
+    """
+    return getattr(searcher, "_space", None)
+
+
+def own_space(searcher: Searcher) -> dict[str, Any]:
+    """Return the space that a searcher was built with or made, by path; empty where unknown."""
+    space = given_space(searcher)
+    return space if isinstance(space, dict) else {}
+
+
+def own_points(searcher: Searcher) -> list[Any]:
+    """Return the points that a searcher was told to begin with; empty where unknown."""
+    points = getattr(searcher, "_points_to_evaluate", None)
+    return points if isinstance(points, list) else []
+
+
+def remember(searcher: Searcher, metric: str | None, mode: str | None) -> None:
+    """Have a searcher show metric and mode, as of ``set_search_properties``."""
+    searcher._metric, searcher._mode = metric, mode
+
+
+def chain(searcher: Searcher) -> Iterator[Searcher]:
+    """Yield a searcher and, outside in, those that it wraps."""
+    yield searcher
+    while hasattr(searcher, "searcher"):
+        searcher = searcher.searcher
+        yield searcher
+
+
+def innermost(searcher: Searcher) -> Searcher:
+    """Return the searcher that wraps no other."""
+    return list(chain(searcher))[-1]
