@@ -36,7 +36,7 @@ ALLOWED: Mapping[str, set[str]] = {
     },
     "tune.integrations": {*_CORE, "tune.shared", "tune.ray_private", "tune.trial"},
     "tune.probe": {"gradients", "tune.shared"},
-    "tune": _WITHIN_TUNE,
+    "tune": {*_WITHIN_TUNE, "rules"},
     "workloads": set(),
     "training": {*_CORE, "optim", "workloads", "tune.shared", "tune.ray_private", "tune.trial"},
     "records": {"rules", "tune.shared"},
@@ -45,8 +45,11 @@ ALLOWED: Mapping[str, set[str]] = {
     "panel": {*_TRAINED, *_TUNE, "records", "study", "report"},
     "dashboards": set(),
     "testing": {*_TRAINED, "tune.shared"},
-    "gap_tune": {*_CORE, *_TUNE, "study", "_moved"},
-    "cli": {*_TRAINED, *_TUNE, "records", "study", "report", "panel", "dashboards", "testing"},
+    "gap_tune": {*_TRAINED, *_TUNE, "records", "study", "report", "panel", "dashboards", "_moved"},
+    "cli": {
+        *(*_TRAINED, *_TUNE, "records", "study", "report", "panel", "dashboards", "testing"),
+        "gap_tune",
+    },
 }
 # What anyone may import.
 FOUNDATION = {"_lazy", "errors", "importing"}
