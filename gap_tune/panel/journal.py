@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.files import end_line, json_lines, write_text
 from gap_tune.panel.running import RunKey
 from gap_tune.panel.settings import PanelSettings
-from gap_tune.report.files import write_whole
 from gap_tune.rules import AlignmentRule
 
 PANEL_FILE = "panel.json"
@@ -74,7 +74,7 @@ class Journal:
         # As JSON reads it back, so that tuples and lists do not differ.
         note: dict[str, Any] = json.loads(json.dumps(_note(settings)))
         if not path.exists():
-            write_whole(path, json.dumps(note, indent=2) + "\n")
+            write_text(path, json.dumps(note, indent=2) + "\n")
             return note
         try:
             found: dict[str, Any] = json.loads(path.read_text())
@@ -96,12 +96,9 @@ class Journal:
         """
         line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
         try:
-            with (self.folder / RUNS_FILE).open("ab+") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(size - 1, 0))
-                # A kill may have left half a line, to which nothing must be added.
-                whole = file.read() in (b"", b"\n")
-                file.write(line if whole else b"\n" + line)
+            end_line(self.folder / RUNS_FILE)
+            with (self.folder / RUNS_FILE).open("ab") as file:
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -109,16 +106,10 @@ class Journal:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the finished runs; of one that was done twice, the later."""
-        path = self.folder / RUNS_FILE
-        if not path.exists():
-            return []
         found: dict[RunKey, dict[str, Any]] = {}
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
+        for row in json_lines(self.folder / RUNS_FILE):
+            with suppress(KeyError, TypeError):
                 found[key_of(row)] = row
-            except (ValueError, KeyError, TypeError):
-                continue
         return list(found.values())
 
 

@@ -7,6 +7,8 @@ from types import TracebackType
 
 from rich.console import Console
 
+from gap_tune.formatting import time_left
+
 _EVERY_S = 30.0
 
 
@@ -60,7 +62,7 @@ def line(total: int, before: int, now: int, seconds: float) -> str:
         seconds: How long this session has been at it.
 
     >>> line(100, 10, 30, 60.0)
-    '40 of 100 runs, about 2.0 min left'
+    '40 of 100 runs, about 2 min left'
     """
     left = (total - before - now) * seconds / now
-    return f"{before + now:,} of {total:,} runs, about {left / 60:.1f} min left"
+    return f"{before + now:,} of {total:,} runs, about {time_left(left)} left"

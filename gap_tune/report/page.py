@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from gap_tune.files import write_text
 from gap_tune.records.studies import Records
 from gap_tune.report import sentences
 from gap_tune.report.decisions import DecisionRun, TunedTrial, tuned_trials
 from gap_tune.report.figures import courses, plots
-from gap_tune.report.files import write_whole
 from gap_tune.report.finals import (
     arm_names,
     final_metrics,
@@ -46,7 +46,7 @@ def write_page(records: Records, path: Path | str) -> Path:
     Raises:
         InvalidValueError: When the file cannot be written.
     """
-    return write_whole(Path(path), render(records))
+    return write_text(Path(path), render(records))
 
 
 def render(records: Records) -> str:

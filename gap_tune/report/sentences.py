@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from gap_tune.formatting import count, duration, number, plural
 from gap_tune.records.studies import Records
 from gap_tune.report.finals import (
     arm_names,
@@ -15,7 +16,6 @@ from gap_tune.report.finals import (
     unit,
     values_by_seed,
 )
-from gap_tune.report.formatting import count, duration, number, plural
 from gap_tune.report.paired import CONFIDENCE, PairedDifference
 from gap_tune.report.tables import spent
 from gap_tune.study.arms import GAP

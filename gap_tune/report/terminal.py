@@ -12,10 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gap_tune.formatting import count, mean_and_error, plain
 from gap_tune.records.studies import Records
 from gap_tune.report import sentences
 from gap_tune.report.finals import metric_names, unit
-from gap_tune.report.formatting import count, mean_and_error, plain
 from gap_tune.report.tables import summarise
 from gap_tune.report.verdict import Verdict, verdict
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gap_tune.formatting import plural
 from gap_tune.records.studies import Records
 from gap_tune.report import sentences
 from gap_tune.report.finals import (
@@ -17,7 +18,6 @@ from gap_tune.report.finals import (
     trials_with,
     values_by_seed,
 )
-from gap_tune.report.formatting import plural
 from gap_tune.report.paired import PairedDifference
 from gap_tune.study.arms import GAP
 
