@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,17 +16,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gap_tune.errors import InvalidValueError, StateError
-from gap_tune.files import end_line, json_lines, write_text
-from gap_tune.panel.running import RunKey
+from gap_tune.files import end_line, write_text
 from gap_tune.panel.settings import PanelSettings
+from gap_tune.records.panels import COMPARED, PANEL_FILE, RUNS_FILE, read_note
 from gap_tune.rules import AlignmentRule
 
-PANEL_FILE = "panel.json"
-RUNS_FILE = "runs.jsonl"
 _UNWRITABLE = "out must be a folder that can be written, but got {}: {}."
 _PACKAGES = ("gap-tune", "torch", "numpy", "scikit-learn", "ray")
-# What makes runs of another day comparable; the command and other versions are told only.
-_COMPARED = ("settings", "seeds", "lr_span", "lr_count", "rule", "version")
 
 
 @dataclass(frozen=True)
@@ -76,11 +72,8 @@ class Journal:
         if not path.exists():
             write_text(path, json.dumps(note, indent=2) + "\n")
             return note
-        try:
-            found: dict[str, Any] = json.loads(path.read_text())
-            differing = [key for key in _COMPARED if found[key] != note[key]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StateError(f"{path} must be a panel's note, but got: {error!r}.") from None
+        found = read_note(self.folder)
+        differing = [key for key in COMPARED if found[key] != note[key]]
         if differing:
             raise StateError(
                 f"the {' and '.join(differing)} must be those that the panel in {self.folder} was "
@@ -103,19 +96,6 @@ class Journal:
                 os.fsync(file.fileno())
         except OSError as error:
             raise InvalidValueError(_UNWRITABLE.format(self.folder, error.strerror)) from None
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the finished runs; of one that was done twice, the later."""
-        found: dict[RunKey, dict[str, Any]] = {}
-        for row in json_lines(self.folder / RUNS_FILE):
-            with suppress(KeyError, TypeError):
-                found[key_of(row)] = row
-        return list(found.values())
-
-
-def key_of(row: Mapping[str, Any]) -> RunKey:
-    """Return what tells a line apart from the panel's other runs."""
-    return row["setting"], row["arm"], row["lr"], row["seed"]
 
 
 def _note(settings: PanelSettings) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from gap_tune.errors import check_count
-from gap_tune.panel.journal import Journal, key_of
+from gap_tune.panel.journal import Journal
 from gap_tune.panel.pool import results
 from gap_tune.panel.progress import Progress
 from gap_tune.panel.running import Job
 from gap_tune.panel.settings import PanelSettings
+from gap_tune.records.panels import key_of, read_runs
 
 
 def run_panel(
@@ -39,7 +40,7 @@ def run_panel(
     jobs = plan(settings)
     with journal.held():
         note = journal.begin(settings)
-        done = {key_of(row) for row in journal.rows() if row["status"] != "failed"}
+        done = {key_of(row) for row in read_runs(journal.folder) if row["status"] != "failed"}
         left = [job for job in jobs if job.key not in done]
         console.print(
             f"{len(jobs):,} runs: {len(settings.settings)} settings x {settings.lr_count} learning "
@@ -51,7 +52,7 @@ def run_panel(
             for row in results(left, cpus) if left else ():
                 journal.append(row)
                 progress.advance()
-        found = {key_of(row): row for row in journal.rows()}
+        found = {key_of(row): row for row in read_runs(journal.folder)}
         return note, [found[job.key] for job in jobs]
 
 

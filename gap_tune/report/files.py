@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report.tables import summarise
 
 

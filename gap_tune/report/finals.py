@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 
 _FIXED = "fixed:"
 _COMPARED = ("validation_", "test_")

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from gap_tune.files import write_text
-from gap_tune.records.studies import Records
+from gap_tune.records.decisions import DecisionRun, TunedTrial, tuned_trials
+from gap_tune.records.records import Records
 from gap_tune.report import sentences
-from gap_tune.report.decisions import DecisionRun, TunedTrial, tuned_trials
 from gap_tune.report.figures import courses, plots
 from gap_tune.report.finals import (
     arm_names,

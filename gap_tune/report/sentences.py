@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from gap_tune.formatting import count, duration, number, plural
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report.finals import (
     arm_names,
     final_metrics,

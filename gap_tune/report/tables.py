@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report.finals import (
     arm_names,
     best_fixed_arm,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gap_tune.formatting import count, mean_and_error, plain
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report import sentences
 from gap_tune.report.finals import metric_names, unit
 from gap_tune.report.tables import summarise

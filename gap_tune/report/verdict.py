@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gap_tune.formatting import plural
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report import sentences
 from gap_tune.report.finals import (
     arm_names,

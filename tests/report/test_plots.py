@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gap_tune.report.decisions import tuned_trials
+from gap_tune.records.decisions import tuned_trials
 from gap_tune.report.figures import courses, plots
 from gap_tune.report.figures.style import arm_looks
 

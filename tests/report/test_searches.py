@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report import summarise, verdict
 from gap_tune.report.finals import best_fixed_arm, final_metrics
 from tests.report.conftest import MakeRecords

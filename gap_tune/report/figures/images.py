@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.records.studies import Records
-from gap_tune.report.decisions import tuned_trials
+from gap_tune.records.decisions import tuned_trials
+from gap_tune.records.records import Records
 from gap_tune.report.figures import plots
 from gap_tune.report.page import study_figures
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gap_tune.records.studies import Records
-from gap_tune.report.decisions import TunedTrial
+from gap_tune.records.decisions import TunedTrial
+from gap_tune.records.records import Records
 from gap_tune.report.figures.style import (
     ArmLook,
     arm_looks,

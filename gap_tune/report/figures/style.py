@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report.finals import arm_names, fixed_arms
 
 # Okabe and Ito's colours, told apart with every common colour vision, but for those that vanish on
