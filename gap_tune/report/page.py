@@ -15,9 +15,9 @@ from gap_tune.report.html import page_figure, render_page
 from gap_tune.report.verdict import Verdict, verdict
 from gap_tune.study.arms import GAP
 
-# Of a study that does not say so itself.
+# What a page shows of a study that does not say so itself.
 _SAID_OF_NONE = {"settings": {}, "versions": {}, "command": "", "experiment": ""}
-# Decisions shown on a page, and of a trial where there are many.
+# How many decisions a page shows, and how few of each trial where there are many trials.
 _MOST_ROWS, _FEWEST_ROWS = 6_000, 20
 
 
