@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 MODES = ("min", "max")
-
-
 _STATES = "experiment_state-*.json"
 
 
@@ -40,11 +38,9 @@ class SavedState:
         A driver that runs may be writing it now, and one that was killed may not have ended.
         """
         try:
-            newest = max(folder.glob(_STATES))
-            trials = [
-                json.loads(trial) for trial, _ in json.loads(newest.read_text())["trial_data"]
-            ]
-        except (OSError, ValueError, KeyError, TypeError):
+            newest = json.loads(max(folder.glob(_STATES)).read_text())
+            trials = [json.loads(trial) for trial, _ in newest["trial_data"]]
+        except (ValueError, KeyError, TypeError):
             return cls()
         needed = {"trial_id", "status"}
         return cls(tuple(each for each in trials if isinstance(each, dict) and needed <= set(each)))
