@@ -81,12 +81,13 @@ def present(
     records: Records, experiment: Path, store: Store, console: Console | None = None
 ) -> None:
     """Write CSV and page, print table, verdict and where everything is."""
-    from gap_tune.report import summary_table, write_csv, write_page
+    from gap_tune.report import Comparison, summary_table, write_csv, write_page
 
-    page = write_page(records, store.folder / "report.html")
-    tables = write_csv(records, store.folder)
+    comparison = Comparison.of(records)
+    page = write_page(comparison, store.folder / "report.html")
+    tables = write_csv(comparison, store.folder)
     console = console or Console()
-    console.print(summary_table(records))
+    console.print(summary_table(comparison))
     for path in (*tables, page):
         store.push(path)
     for name, path in (("report", page), ("tables", store.folder), ("experiment", experiment)):

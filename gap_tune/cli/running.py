@@ -74,7 +74,7 @@ def _announced(study: Study, total: int | None) -> str:
 
 
 def _check_trials(records: Records, study: Study) -> None:
-    from gap_tune.report.formatting import plain
+    from gap_tune.formatting import plain
 
     trials = records.trials
     if trials.empty or (trials["status"] != "failed").any():

@@ -11,7 +11,7 @@ from scipy.stats import gmean
 from gap_tune.panel.arms import is_fixed
 from gap_tune.panel.scores import ACROSS, TUNED, Scores
 from gap_tune.panel.summary import standing
-from gap_tune.report.figures.style import ArmLook, figure, label
+from gap_tune.report.figures.style import ArmLook, figure, floats, label
 
 # Told apart with every common colour vision; dashes and symbols say the same again.
 _COLOURS = ("#D55E00", "#9467BD", "#CC79A7", "#009E73", "#A69500", "#0072B2")
@@ -55,7 +55,7 @@ def ratios(scores: Scores, measure: str) -> Any:
         own = scores.cells[scores.cells["arm"] == arm]
         common = {"y": [label(arm)] * len(own), "showlegend": False, "mode": "markers"}
         plot.add_scatter(
-            x=_floats(own[f"{measure}_ratio"]),
+            x=floats(own[f"{measure}_ratio"]),
             customdata=[label(name) for name in own["setting"]],
             hovertemplate="%{customdata}: %{x:.3f}<extra></extra>",
             marker={"color": look.colour, "symbol": "circle", "size": 7, "opacity": 0.6},
@@ -85,9 +85,9 @@ def learning_rates(scores: Scores, setting: str) -> Any:
         mean = runs[runs["arm"] == arm].groupby("lr")["test"].mean()
         middle = gmean(mean.index)
         plot.add_scatter(
-            x=_floats(mean.index / middle),
+            x=floats(mean.index / middle),
             customdata=[f"{lr:.3g}" for lr in mean.index],
-            y=_floats(mean),
+            y=floats(mean),
             name=label(arm),
             mode="lines+markers",
             line={"color": look.colour, "dash": look.dash, "width": look.width},
@@ -115,8 +115,8 @@ def momenta(scores: Scores, setting: str) -> Any:
         if is_fixed(arm) or not len(mean):
             continue
         plot.add_scatter(
-            x=_floats(np.arange(1, len(mean) + 1) / len(mean)),
-            y=_floats(mean),
+            x=floats(np.arange(1, len(mean) + 1) / len(mean)),
+            y=floats(mean),
             name=label(arm),
             mode="lines",
             line={"color": look.colour, "dash": look.dash, "width": 2},
@@ -148,8 +148,3 @@ def _add_mean(plot: Any, scores: Scores, arm: str, measure: str, look: ArmLook) 
         else None,
         hovertemplate="mean of settings: %{x:.3f}<extra></extra>",
     )
-
-
-def _floats(values: Any) -> Any:
-    """Return single precision, which figures show exactly enough and store in half the size."""
-    return np.asarray(values, dtype=np.float32)

@@ -16,17 +16,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gap_tune.errors import InvalidValueError, StateError
-from gap_tune.panel.running import RunKey
+from gap_tune.files import end_line, write_text
 from gap_tune.panel.settings import PanelSettings
-from gap_tune.report.files import write_whole
+from gap_tune.records.panels import COMPARED, PANEL_FILE, RUNS_FILE, read_note
 from gap_tune.rules import AlignmentRule
 
-PANEL_FILE = "panel.json"
-RUNS_FILE = "runs.jsonl"
 _UNWRITABLE = "out must be a folder that can be written, but got {}: {}."
 _PACKAGES = ("gap-tune", "torch", "numpy", "scikit-learn", "ray")
-# What makes runs of another day comparable; the command and other versions are told only.
-_COMPARED = ("settings", "seeds", "lr_span", "lr_count", "rule", "version")
 
 
 @dataclass(frozen=True)
@@ -74,13 +70,10 @@ class Journal:
         # As JSON reads it back, so that tuples and lists do not differ.
         note: dict[str, Any] = json.loads(json.dumps(_note(settings)))
         if not path.exists():
-            write_whole(path, json.dumps(note, indent=2) + "\n")
+            write_text(path, json.dumps(note, indent=2) + "\n")
             return note
-        try:
-            found: dict[str, Any] = json.loads(path.read_text())
-            differing = [key for key in _COMPARED if found[key] != note[key]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StateError(f"{path} must be a panel's note, but got: {error!r}.") from None
+        found = read_note(self.folder)
+        differing = [key for key in COMPARED if found[key] != note[key]]
         if differing:
             raise StateError(
                 f"the {' and '.join(differing)} must be those that the panel in {self.folder} was "
@@ -96,35 +89,13 @@ class Journal:
         """
         line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
         try:
-            with (self.folder / RUNS_FILE).open("ab+") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(size - 1, 0))
-                # A kill may have left half a line, to which nothing must be added.
-                whole = file.read() in (b"", b"\n")
-                file.write(line if whole else b"\n" + line)
+            end_line(self.folder / RUNS_FILE)
+            with (self.folder / RUNS_FILE).open("ab") as file:
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise InvalidValueError(_UNWRITABLE.format(self.folder, error.strerror)) from None
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the finished runs; of one that was done twice, the later."""
-        path = self.folder / RUNS_FILE
-        if not path.exists():
-            return []
-        found: dict[RunKey, dict[str, Any]] = {}
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-                found[key_of(row)] = row
-            except (ValueError, KeyError, TypeError):
-                continue
-        return list(found.values())
-
-
-def key_of(row: Mapping[str, Any]) -> RunKey:
-    """Return what tells a line apart from the panel's other runs."""
-    return row["setting"], row["arm"], row["lr"], row["seed"]
 
 
 def _note(settings: PanelSettings) -> dict[str, Any]:

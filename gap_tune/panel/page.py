@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gap_tune.files import write_text
 from gap_tune.panel import figures
 from gap_tune.panel.scores import MEASURES, Scores
 from gap_tune.panel.summary import arms_table, percent
 from gap_tune.panel.verdict import verdict
-from gap_tune.report.files import write_whole
 from gap_tune.report.html import page_figure, render_page
 
 
@@ -25,7 +25,7 @@ def write_page(scores: Scores, note: Mapping[str, Any], path: Path | str) -> Pat
     Raises:
         InvalidValueError: When the file cannot be written.
     """
-    return write_whole(Path(path), render(scores, note))
+    return write_text(Path(path), render(scores, note))
 
 
 def render(scores: Scores, note: Mapping[str, Any]) -> str:

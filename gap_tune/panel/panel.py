@@ -10,9 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from gap_tune.errors import check_count
-from gap_tune.panel.journal import Journal, key_of
+from gap_tune.formatting import time_left
+from gap_tune.panel.journal import Journal
 from gap_tune.panel.running import Job, run
 from gap_tune.panel.settings import PanelSettings
+from gap_tune.records.panels import key_of, read_runs
 from gap_tune.study.pool import results
 
 # How often to say it where there is no terminal.
@@ -43,7 +45,7 @@ def run_panel(
     jobs = plan(settings)
     with journal.held():
         note = journal.begin(settings)
-        done = {key_of(row) for row in journal.rows() if row["status"] != "failed"}
+        done = {key_of(row) for row in read_runs(journal.folder) if row["status"] != "failed"}
         left = [job for job in jobs if job.key not in done]
         console.print(
             f"{len(jobs):,} runs: {len(settings.settings)} settings x {settings.lr_count} learning "
@@ -55,7 +57,7 @@ def run_panel(
             for row in results(run, left, cpus) if left else ():
                 journal.append(row)
                 remaining.advance()
-        found = {key_of(row): row for row in journal.rows()}
+        found = {key_of(row): row for row in read_runs(journal.folder)}
         return note, [found[job.key] for job in jobs]
 
 
@@ -125,7 +127,7 @@ def line(total: int, before: int, now: int, seconds: float) -> str:
         seconds: How long this session has been at it.
 
     >>> line(100, 10, 30, 60.0)
-    '40 of 100 runs, about 2.0 min left'
+    '40 of 100 runs, about 2 min left'
     """
     left = (total - before - now) * seconds / now
-    return f"{before + now:,} of {total:,} runs, about {left / 60:.1f} min left"
+    return f"{before + now:,} of {total:,} runs, about {time_left(left)} left"

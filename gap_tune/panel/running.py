@@ -17,6 +17,7 @@ from gap_tune.errors import NonFiniteMetricError
 from gap_tune.gradients import GradientMonitor
 from gap_tune.panel import arms
 from gap_tune.panel.settings import Setting
+from gap_tune.records.panels import RunKey
 from gap_tune.rules import get_rule
 from gap_tune.training.loop import fit
 from gap_tune.training.prepared import prepare
@@ -24,9 +25,6 @@ from gap_tune.tune import GapScheduler, TrialSession, attach, keys
 from gap_tune.tune.ray_private.delivery import Directive
 
 _DIGITS = 4
-
-# Setting, arm, learning rate, seed.
-RunKey = tuple[str, str, float, int]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Job:
 
     @property
     def key(self) -> RunKey:
-        """What tells it apart from the panel's other runs, as of ``journal.key_of``."""
+        """What tells it apart from the panel's other runs, as of ``records.panels.key_of``."""
         return self.setting.name, self.arm, self.lr, self.seed
 
     def configuration(self) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gap_tune.files import write_text
+from gap_tune.formatting import count, plain
 from gap_tune.panel.scores import ACROSS, TUNED, Scores
 from gap_tune.panel.summary import arms_table, percent
-from gap_tune.report.files import write_whole
-from gap_tune.report.formatting import count, plain
 
 # An interval wider than the column, per cent.
 _WIDEST = 100.0
@@ -33,7 +33,7 @@ def write_tables(scores: Scores, folder: Path) -> list[Path]:
         InvalidValueError: When the folder cannot be written.
     """
     tables = {CELLS_FILE: scores.cells, ARMS_FILE: arms_table(scores)}
-    return [write_whole(folder / name, table.to_csv(index=False)) for name, table in tables.items()]
+    return [write_text(folder / name, table.to_csv(index=False)) for name, table in tables.items()]
 
 
 def arms_summary(scores: Scores) -> Table:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gap_tune.formatting import count, plural
 from gap_tune.panel.arms import is_fixed
 from gap_tune.panel.scores import ACROSS, MEASURES, SIGNIFICANCE, TUNED, Scores
 from gap_tune.panel.summary import best_single, percent, standing
-from gap_tune.report.formatting import count, plural
 
 Kind = Literal["gain", "no gain", "loss", "undecided"]
 

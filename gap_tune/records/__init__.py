@@ -1,1 +1,1 @@
-"""Records: what runs left behind, read in one place: studies, and any Ray Tune experiment."""
+"""Records: what studies, panels and any Ray Tune experiment left behind, read in one place."""

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from gap_tune.errors import InvalidValueError, StateError
-from gap_tune.records.saved_state import saved_trials, tune_config
-from gap_tune.records.studies import Records, Trial, read_trial
+from gap_tune.records.records import Records
+from gap_tune.records.saved_state import SavedState, is_saved_in, tune_config
+from gap_tune.records.trials import Trial, read_trial, trial_folders
 from gap_tune.tune import keys
 
 # The arm whose momentum the scheduler tunes.
@@ -30,7 +31,7 @@ _OF_RAY = ("iteration", "epoch", "step", "timestamp", "time_this_iter_s", "time_
 def is_experiment(folder: Path | str) -> bool:
     """Tell whether a folder is a Ray Tune experiment's: it has trials or Ray's saved state."""
     folder = Path(folder)
-    return any(folder.glob("*/params.json")) or any(folder.glob("experiment_state-*.json"))
+    return bool(trial_folders(folder)) or is_saved_in(folder)
 
 
 def read_experiment(
@@ -61,35 +62,14 @@ def read_experiment(
         InvalidValueError: When metric or mode are neither given nor saved, or cannot be.
     """
     folder = Path(folder)
-    saved = saved_trials(folder)
-    states = {trial["trial_id"]: trial["status"] for trial in saved}
-    places = {trial.get("relative_logdir"): place for place, trial in enumerate(saved)}
-    paths = [path.parent for path in folder.glob("*/params.json")]
-    paths.sort(key=lambda path: (places.get(path.name, len(places)), path.name))
-    ids = {str(trial.get("relative_logdir")): str(trial["trial_id"]) for trial in saved}
-    loaded, configs = [], []
-    for path in paths:
-        # A driver that runs may be writing it now.
-        with contextlib.suppress(ValueError):
-            config = json.loads((path / "params.json").read_text())
-            loaded.append(_read(path, states, ids))
-            configs.append(config)
-    if not any(keys.MOMENTUM in row for _, rows in loaded for row in rows):
-        raise StateError(
-            f"{folder} must be an experiment folder whose trials report {keys.PREFIX} results "
-            f"(gap_tune.attach), but {'none of them does' if loaded else 'it has no trial'}."
-        )
+    trials = _read_trials(folder)
+    configs = [trial.config for trial in trials]
     arms = _arms(configs)
     paired = _paired(configs, arms)
-    for number, ((trial, rows), config) in enumerate(zip(loaded, configs, strict=True), 1):
-        names = {"arm": arms[number - 1], "seed": _seed(config) if paired else number}
-        for row in (trial, *rows):
-            row.update(names)
-    rows = [row for _, rows in loaded for row in rows]
     study: dict[str, Any] = {
         "experiment": folder.resolve().name,
         "paired": paired,
-        "arms": _ordered(trial["arm"] for trial, _ in loaded),
+        "arms": _ordered(arms),
         "settings": _shared(configs),
         "versions": {name: version(name) for name in _PACKAGES},
         **_compared_by(folder, configs, metric, mode),
@@ -100,14 +80,17 @@ def read_experiment(
             *("--metric", study["metric"], "--mode", study["mode"]),
         ]
     )
-    results = pd.DataFrame(rows)
-    if study["metric"] not in results:
+    seeds = [_seed(config) for config in configs] if paired else range(1, len(trials) + 1)
+    named = [trial.named(*names) for trial, *names in zip(trials, arms, seeds, strict=True)]
+    records = Records.of(study, named)
+    known = _metrics(records.results)
+    if records.metric not in records.results:
         raise InvalidValueError(
-            f"metric must be one that trials report ({', '.join(_metrics(results)) or 'none'}), "
-            f"but got {study['metric']!r}."
+            f"metric must be one that trials report ({', '.join(known) or 'none'}), "
+            f"but got {records.metric!r}."
         )
-    study["metrics"] = list(dict.fromkeys([study["metric"], *_metrics(results)]))[:_MOST_METRICS]
-    return Records(study, results, pd.DataFrame([trial for trial, _ in loaded]))
+    study["metrics"] = list(dict.fromkeys([records.metric, *known]))[:_MOST_METRICS]
+    return records
 
 
 def arm_of(config: Mapping[str, Any]) -> str:
@@ -125,13 +108,24 @@ def arm_of(config: Mapping[str, Any]) -> str:
     return f"fixed:{momentum:g}" if isinstance(momentum, int | float) else "other"
 
 
-def _read(path: Path, states: Mapping[str, str], ids: Mapping[str, str]) -> Trial:
-    trial, rows = read_trial(path, states, 0)
-    if rows or path.name not in ids:
-        return trial, rows
-    # Ray's name of a folder does not end in the trial's, which reports would tell.
-    status = {"ERROR": "failed", "TERMINATED": "finished"}.get(states[ids[path.name]], "unfinished")
-    return trial | {"trial_id": ids[path.name], "status": status}, rows
+def _read_trials(folder: Path) -> list[Trial]:
+    """Return the trials in the order in which they began.
+
+    Raises:
+        StateError: When none of them reports results of gap_tune.
+    """
+    saved = SavedState.read(folder)
+    trials = []
+    for path in sorted(trial_folders(folder), key=lambda path: saved.place_of(path.name)):
+        # A driver that runs may be writing it now.
+        with contextlib.suppress(ValueError):
+            trials.append(read_trial(path, saved))
+    if not any(keys.MOMENTUM in report for trial in trials for report in trial.reports):
+        raise StateError(
+            f"{folder} must be an experiment folder whose trials report {keys.PREFIX} results "
+            f"(gap_tune.attach), but {'none of them does' if trials else 'it has no trial'}."
+        )
+    return trials
 
 
 def _arms(configs: list[dict[str, Any]]) -> list[str]:
@@ -185,7 +179,7 @@ def _seed(config: Mapping[str, Any]) -> Any:
     return keys.setting(config, "seed")
 
 
-def _ordered(arms: Iterator[str]) -> list[str]:
+def _ordered(arms: Iterable[str]) -> list[str]:
     return sorted(set(arms), key=lambda arm: (arm.startswith("fixed:"), arm))
 
 

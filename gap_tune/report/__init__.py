@@ -1,9 +1,17 @@
 """Reports: what a study shows, as tables, figures, a page and CSV files."""
 
-from gap_tune.report.files import write_csv
+from gap_tune.report.comparison import Comparison
 from gap_tune.report.page import write_page
-from gap_tune.report.tables import summarise
+from gap_tune.report.tables import summarise, write_csv
 from gap_tune.report.terminal import summary_table
 from gap_tune.report.verdict import Verdict, verdict
 
-__all__ = ["Verdict", "summarise", "summary_table", "verdict", "write_csv", "write_page"]
+__all__ = [
+    "Comparison",
+    "Verdict",
+    "summarise",
+    "summary_table",
+    "verdict",
+    "write_csv",
+    "write_page",
+]

@@ -19,7 +19,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from gap_tune.report import formatting
+from gap_tune import formatting
 
 
 def render_page(template: str, *packages: str, **content: Any) -> str:

@@ -6,45 +6,36 @@ import math
 
 import pandas as pd
 
-from gap_tune.records.studies import Records
-from gap_tune.report.finals import (
-    arm_names,
-    final_metrics,
-    fixed_arms,
-    trials_with,
-    unit,
-    values_by_seed,
-)
-from gap_tune.report.formatting import count, duration, number, plural
+from gap_tune.formatting import count, duration, number, plural
+from gap_tune.report.comparison import Comparison
+from gap_tune.report.cost import Cost
 from gap_tune.report.paired import CONFIDENCE, PairedDifference
-from gap_tune.report.tables import spent
 from gap_tune.study.arms import GAP
 
 _FEW_SEEDS = 5
 
 
-def comparison(records: Records, finals: pd.DataFrame, best: str, metric: str) -> str:
-    """Return the means of GAP and the best fixed arm in a metric, and the interval between."""
-    gap, fixed = (values_by_seed(finals, arm, metric) for arm in (GAP.name, best))
-    difference = PairedDifference.between(gap, fixed, records.mode)
+def means(comparison: Comparison) -> str:
+    """Return the means of GAP and the best fixed arm, and the interval between them."""
+    gap, fixed = comparison.values(GAP.name), comparison.values(comparison.best_fixed)
+    difference = comparison.differences[GAP.name]
     seeds = list(difference.by_seed)
     if not seeds:
         return ""
     text = (
-        f"Over {plural(len(seeds), 'paired seed')}, GAP's mean {metric} is "
-        f"{number(gap[seeds].mean())}, {best}'s {number(fixed[seeds].mean())}: "
+        f"Over {plural(len(seeds), 'paired seed')}, GAP's mean {comparison.metric} is "
+        f"{number(gap[seeds].mean())}, {comparison.best_fixed}'s {number(fixed[seeds].mean())}: "
         f"{_side(difference.mean)}"
     )
     return f"{text}{_interval(difference)}."
 
 
-def on_test_data(records: Records, finals: pd.DataFrame, best: str) -> str:
+def on_test_data(comparison: Comparison) -> str:
     """Return the difference in the test metric that goes with a validation metric, if reported."""
-    metric = records.metric.replace("validation_", "test_", 1)
-    if metric == records.metric or metric not in finals:
+    metric = comparison.metric.replace("validation_", "test_", 1)
+    if metric == comparison.metric or metric not in comparison.metrics:
         return ""
-    gap, fixed = (values_by_seed(finals, arm, metric) for arm in (GAP.name, best))
-    difference = PairedDifference.between(gap, fixed, records.mode)
+    difference = comparison.difference(GAP.name, metric)
     if not difference.by_seed:
         return ""
     return f"On test data, in {metric}: {_side(difference.mean)}{_interval(difference)}."
@@ -63,23 +54,25 @@ def few_seeds(difference: PairedDifference) -> str:
     return f"{plural(pairs, 'seed')} are few: {limit}."
 
 
-def conditions(records: Records) -> str:
+def conditions(comparison: Comparison) -> str:
     """Return at which budget the arms are compared, and what limits the comparison."""
-    budget = records.study.get("budget_text")
+    study = comparison.records.study
+    budget = study.get("budget_text")
     texts = [f"Compared: {budget}." if budget else ""]
-    if records.study.get("settings", {}).get("hold_out"):
+    if study.get("settings", {}).get("hold_out"):
         texts.append("Every arm trains without the samples held out for gap-validation.")
     return " ".join(filter(None, texts))
 
 
-def hindsight(records: Records, best: str) -> str:
+def hindsight(comparison: Comparison) -> str:
     """Return how the fixed arm came to be the one compared with."""
-    arms = len(fixed_arms(records))
-    trials = records.trials[records.trials["arm"] == best].groupby("seed").size().max()
-    if trials > 1:
+    arms, best = len(comparison.fixed_arms), comparison.best_fixed
+    trials = comparison.records.trials
+    several = trials[trials["arm"] == best].groupby("seed").size().max()
+    if several > 1:
         return (
-            f"{best}'s result on a seed is the best of {count(trials)} trials by {records.metric}, "
-            "which favours it in that metric."
+            f"{best}'s result on a seed is the best of {count(several)} trials by "
+            f"{comparison.metric}, which favours it in that metric."
         )
     if arms == 1:
         return f"{best} is the only fixed arm: another momentum may do better."
@@ -89,20 +82,20 @@ def hindsight(records: Records, best: str) -> str:
     )
 
 
-def cost(records: Records) -> str:
+def cost(comparison: Comparison) -> str:
     """Return the trials per seed and training steps of GAP and of all fixed arms together."""
-    arms = [GAP.name], fixed_arms(records)
-    (gap, gap_steps), (fixed, fixed_steps) = (spent(records, names) for names in arms)
-    gap_seeds, fixed_seeds = (_seeds(records, names) for names in arms)
+    gap, fixed = comparison.costs[GAP.name], Cost.of(comparison.records, comparison.fixed_arms)
+    gap_trials, fixed_trials = (each.trials / max(each.seeds, 1) for each in (gap, fixed))
     return (
-        f"Cost: {plural(gap / gap_seeds, 'trial')} per seed for GAP, {count(fixed / fixed_seeds)} "
-        f"for the fixed arms ({count(gap_steps)} and {count(fixed_steps)} training steps in all)."
+        f"Cost: {plural(gap_trials, 'trial')} per seed for GAP, {count(fixed_trials)} "
+        f"for the fixed arms ({count(gap.steps)} and {count(fixed.steps)} training steps in all)."
     )
 
 
-def best_trial(records: Records) -> str:
+def best_trial(comparison: Comparison) -> str:
     """Return the best trial by its last report, of the ended ones where there are any."""
-    ended = trials_with(records, "finished")
+    records = comparison.records
+    ended = records.trials_with("finished")
     for trials, so_far in ((ended, ""), (records.trials, " so far")):
         if records.metric not in trials:
             continue
@@ -119,28 +112,29 @@ def best_trial(records: Records) -> str:
     return f"No trial has reported a finite {records.metric} yet."
 
 
-def by_arm(records: Records) -> str:
+def by_arm(comparison: Comparison) -> str:
     """Return the mean of each arm's trials, where there are several arms."""
-    finals = final_metrics(records)
-    values = {arm: values_by_seed(finals, arm, records.metric) for arm in arm_names(records)}
+    values = {arm: comparison.values(arm) for arm in comparison.arms}
     told = [
-        f"{arm} {number(own.mean())} ({plural(len(own), unit(records))})"
+        f"{arm} {number(own.mean())} ({plural(len(own), comparison.records.unit)})"
         for arm, own in values.items()
         if len(own)
     ]
-    return f"Mean {records.metric} of ended trials: {', '.join(told)}." if len(told) > 1 else ""
+    return f"Mean {comparison.metric} of ended trials: {', '.join(told)}." if len(told) > 1 else ""
 
 
-def progress(records: Records) -> str:
+def progress(comparison: Comparison) -> str:
     """Return how many trials are open or failed; nothing when all ended well."""
-    amounts = {name: len(trials_with(records, name)) for name in ("unfinished", "failed")}
+    records = comparison.records
+    amounts = {name: len(records.trials_with(name)) for name in ("unfinished", "failed")}
     told = [f"{count(amount)} {name}" for name, amount in amounts.items() if amount]
     return f"Of {plural(len(records.trials), 'trial')}, {', '.join(told)}." if told else ""
 
 
-def unpaired(records: Records) -> str:
+def unpaired(comparison: Comparison) -> str:
     """Return why no test compares the arms, and what would let one."""
-    if GAP.name in arm_names(records) and fixed_arms(records) and not records.study["paired"]:
+    both = GAP.name in comparison.arms and comparison.fixed_arms
+    if both and not comparison.records.study["paired"]:
         why = "its trials share no seeds, so they differ in more than momentum"
     else:
         why = "it does not hold both trials that GapScheduler tunes and trials of fixed momenta"
@@ -151,21 +145,13 @@ def unpaired(records: Records) -> str:
     )
 
 
-def total_cost(records: Records) -> str:
+def total_cost(comparison: Comparison) -> str:
     """Return the trials, training steps and time of all arms together."""
-    trials, steps = spent(records, arm_names(records))
-    seconds = float(records.trials["seconds"].sum())
+    spent = Cost.of(comparison.records, comparison.arms)
     return (
-        f"Cost: {plural(trials, 'trial')}, {plural(steps, 'training step')}, "
-        f"{duration(seconds)} of trial time."
+        f"Cost: {plural(spent.trials, 'trial')}, {plural(spent.steps, 'training step')}, "
+        f"{duration(spent.seconds)} of trial time."
     )
-
-
-def _seeds(records: Records, arms: list[str]) -> int:
-    """Return on how many seeds arms have started trials, at least 1."""
-    if records.trials.empty:
-        return 1
-    return max(int(records.trials[records.trials["arm"].isin(arms)]["seed"].nunique()), 1)
 
 
 def _side(difference: float) -> str:

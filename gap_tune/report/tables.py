@@ -1,24 +1,17 @@
-"""summarise: one row per arm with means over seeds, regret and cost."""
+"""summarise and write_csv: a study's tables."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
 
-from gap_tune.records.studies import Records
-from gap_tune.report.finals import (
-    arm_names,
-    best_fixed_arm,
-    final_metrics,
-    metric_names,
-    trials_with,
-    values_by_seed,
-)
-from gap_tune.report.paired import PairedDifference
+from gap_tune.files import write_text
+from gap_tune.records.records import Records
+from gap_tune.report.comparison import Comparison
 
 
-def summarise(records: Records) -> pd.DataFrame:
+def summarise(study: Records | Comparison) -> pd.DataFrame:
     """Return one row per arm, in study order.
 
     Metrics are those of the last report of an arm's trial on a seed, of the best by the study's
@@ -27,6 +20,9 @@ def summarise(records: Records) -> pd.DataFrame:
     minimised or maximised. The best fixed arm is known only in hindsight, so its own regret is 0
     by construction.
 
+    Args:
+        study: The study's records, or their comparison where there is one already.
+
     Returns:
         A table with the columns ``arm``; ``seeds`` (finished); ``<metric>_mean`` and
         ``<metric>_se`` (standard error over seeds, NaN with fewer than two) for the study's metric
@@ -34,36 +30,25 @@ def summarise(records: Records) -> pd.DataFrame:
         difference) and ``regret_seeds`` (pairs); ``trials`` (all that were started), ``failed`` and
         ``steps`` (optimizer steps of all trials).
     """
-    finals = final_metrics(records)
-    best = best_fixed_arm(records, finals)
-    return pd.DataFrame([_row(records, finals, best, arm) for arm in arm_names(records)])
+    return pd.DataFrame(list(Comparison.of(study).summary))
 
 
-def _row(records: Records, finals: pd.DataFrame, best: str | None, arm: str) -> dict[str, Any]:
-    own = values_by_seed(finals, arm, records.metric)
-    row: dict[str, Any] = {"arm": arm, "seeds": len(own)}
-    for metric in metric_names(records):
-        values = values_by_seed(finals, arm, metric)
-        row[f"{metric}_mean"] = float(values.mean())
-        row[f"{metric}_se"] = float(values.sem())
-    baseline = own[:0] if best is None else values_by_seed(finals, best, records.metric)
-    regret = PairedDifference.between(own, baseline, records.mode)
-    trials, steps = spent(records, [arm])
-    return row | {
-        "regret": regret.mean,
-        "regret_se": regret.standard_error,
-        "regret_seeds": len(regret.by_seed),
-        "trials": trials,
-        "failed": len(trials_with(records, "failed", [arm])),
-        "steps": steps,
+def write_csv(study: Records | Comparison, folder: Path | str) -> list[Path]:
+    """Write ``results.csv``, ``trials.csv`` and ``summary.csv`` and return their paths.
+
+    Args:
+        study: What to write: a row per report, a row per trial, a row per arm.
+        folder: Where to; made when absent.
+
+    Raises:
+        InvalidValueError: When the folder cannot be written.
+    """
+    comparison = Comparison.of(study)
+    tables = {
+        "results.csv": comparison.records.results,
+        "trials.csv": comparison.records.trials,
+        "summary.csv": summarise(comparison),
     }
-
-
-def spent(records: Records, arms: list[str]) -> tuple[int, int]:
-    """Return the trials that arms started and the optimizer steps that these took."""
-    trials = records.trials
-    if trials.empty:
-        return 0, 0
-    own = trials[trials["arm"].isin(arms)]
-    # A run that failed before it had a trial has a row, but no trial's name.
-    return int((own["trial_id"] != "").sum()), int(own["steps"].sum())
+    return [
+        write_text(Path(folder) / name, table.to_csv(index=False)) for name, table in tables.items()
+    ]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gap_tune.records.studies import Records
+from gap_tune.formatting import count, mean_and_error, plain
+from gap_tune.records.records import Records
 from gap_tune.report import sentences
-from gap_tune.report.finals import metric_names, unit
-from gap_tune.report.formatting import count, mean_and_error, plain
-from gap_tune.report.tables import summarise
+from gap_tune.report.comparison import Comparison
 from gap_tune.report.verdict import Verdict, verdict
 
 # Arm, seeds, regret, trials and steps leave room for four metrics in 80 columns, or for three
@@ -26,36 +25,40 @@ _SHORT_NAME, _LONG_NAME = 10, 20
 _STYLES = {"gain": "bold green", "loss": "bold red", "no gain": "bold", "undecided": "bold yellow"}
 
 
-def summary_table(records: Records) -> RenderableType:
+def summary_table(study: Records | Comparison) -> RenderableType:
     """Return the verdict and one row per arm, for ``rich.print``.
 
     Each number has its standard error over seeds below it. At most four metrics are shown, the
     study's first; the page and the CSV files have all. Nothing is said by colour alone.
+
+    Args:
+        study: The study's records, or their comparison where there is one already.
     """
-    summary, answer = summarise(records), verdict(records)
+    comparison = Comparison.of(study)
+    answer = verdict(comparison)
     return Group(
         Text(plain(answer.headline), style=_STYLES[answer.kind]),
-        Padding(_table(records, summary, answer), (1, 0)),
+        Padding(_table(comparison, answer), (1, 0)),
         Text(plain(" ".join((*answer.sentences, answer.cost)))),
     )
 
 
-def _table(records: Records, summary: pd.DataFrame, answer: Verdict) -> Table:
-    long = any(len(arm) > _SHORT_NAME for arm in summary["arm"])
-    metrics = metric_names(records)[: _MOST_METRICS - long]
+def _table(comparison: Comparison, answer: Verdict) -> Table:
+    long = any(len(arm) > _SHORT_NAME for arm in comparison.arms)
+    metrics = comparison.metrics[: _MOST_METRICS - long]
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=0,
-        caption=_caption(records, answer),
+        caption=_caption(comparison, answer),
         caption_justify="left",
         caption_style="",
     )
     table.add_column("arm", overflow="ellipsis", max_width=_LONG_NAME, no_wrap=True)
-    ended = "seeds" if unit(records) == "seed" else "ended"
+    ended = "seeds" if comparison.records.unit == "seed" else "ended"
     for name in (ended, *metrics, "regret", "trials", "steps"):
         table.add_column(Text(_header(name)), justify="right", overflow="ellipsis")
-    for row in summary.to_dict("records"):
+    for row in comparison.summary:
         table.add_row(
             Text(plain(row["arm"])),
             count(row["seeds"]),
@@ -75,14 +78,14 @@ def _cell(mean: float, error: float, *, signed: bool = False) -> str:
     return "\n".join(filter(None, mean_and_error(mean, error, signed=signed)))
 
 
-def _regret(row: dict[str, Any], best: str | None) -> str:
+def _regret(row: Mapping[str, Any], best: str | None) -> str:
     if row["arm"] == best:
         return "best\nfixed"
     return _cell(row["regret"], row["regret_se"], signed=math.isfinite(row["regret"]))
 
 
-def _caption(records: Records, answer: Verdict) -> Text:
-    text = f"Mean over {unit(records)}s, ± standard error."
+def _caption(comparison: Comparison, answer: Verdict) -> Text:
+    text = f"Mean over {comparison.records.unit}s, ± standard error."
     if answer.best_fixed is not None:
-        text += f" Regret: {records.metric} against {answer.best_fixed}, + is worse."
-    return Text(plain(" ".join(filter(None, (text, sentences.conditions(records))))))
+        text += f" Regret: {comparison.metric} against {answer.best_fixed}, + is worse."
+    return Text(plain(" ".join(filter(None, (text, sentences.conditions(comparison))))))

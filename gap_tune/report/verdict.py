@@ -6,18 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gap_tune.records.studies import Records
+from gap_tune.formatting import plural
+from gap_tune.records.records import Records
 from gap_tune.report import sentences
-from gap_tune.report.finals import (
-    arm_names,
-    best_fixed_arm,
-    final_metrics,
-    fixed_arms,
-    lost_seeds,
-    trials_with,
-    values_by_seed,
-)
-from gap_tune.report.formatting import plural
+from gap_tune.report.comparison import Comparison
 from gap_tune.report.paired import PairedDifference
 from gap_tune.study.arms import GAP
 
@@ -54,52 +46,56 @@ class Verdict:
         return " ".join(part for part in (self.headline, *self.sentences, self.cost) if part)
 
 
-def verdict(records: Records) -> Verdict:
+def verdict(study: Records | Comparison) -> Verdict:
     """Return what the study shows about GAP against the best fixed momentum.
 
     A gain or a loss needs a paired t test at 5 % over at least two seeds of a complete study. A
     gain is never claimed where GAP failed on a seed that the best fixed arm finished, nor from a
     study that is still running: looking until it looks good would make any arm win.
+
+    Args:
+        study: The study's records, or their comparison where there is one already.
     """
-    comparable = GAP.name in arm_names(records) and fixed_arms(records)
-    if "experiment" in records.study and not (comparable and records.study["paired"]):
-        return _without_comparison(records)
+    comparison = Comparison.of(study)
+    said = comparison.records.study
+    comparable = GAP.name in comparison.arms and comparison.fixed_arms
+    if "experiment" in said and not (comparable and said["paired"]):
+        return _without_pairs(comparison)
     if not comparable:
         return Verdict("undecided", "Nothing to compare: it takes the arm gap and a fixed arm.")
-    finals, cost = final_metrics(records), sentences.cost(records)
-    best = best_fixed_arm(records, finals)
+    best, cost = comparison.best_fixed, sentences.cost(comparison)
     if best is None:
-        kind, headline = _incomplete(records) or (
+        kind, headline = _incomplete(comparison.records) or (
             "undecided",
             "Undecided: no trial of a fixed arm has finished.",
         )
         return Verdict(kind, headline, cost=cost)
-    gap, fixed = (values_by_seed(finals, arm, records.metric) for arm in (GAP.name, best))
-    difference = PairedDifference.between(gap, fixed, records.mode)
-    lost = lost_seeds(records, finals, GAP.name) & set(fixed.index)
+    difference = comparison.differences[GAP.name]
+    lost = comparison.lost_seeds[GAP.name] & set(comparison.values(best).index)
     kind, headline = (
-        _incomplete(records)
+        _incomplete(comparison.records)
         or _unreliable(difference, best, lost)
-        or _tested(records, difference, best, lost)
+        or _tested(comparison, difference, best, lost)
     )
     details = (
-        sentences.comparison(records, finals, best, records.metric),
+        sentences.means(comparison),
         sentences.few_seeds(difference),
-        sentences.on_test_data(records, finals, best),
-        sentences.hindsight(records, best),
+        sentences.on_test_data(comparison),
+        sentences.hindsight(comparison),
         f"GAP failed on {plural(len(lost), 'seed')} that {best} finished." if lost else "",
     )
     return Verdict(kind, headline, tuple(filter(None, details)), cost, best, difference)
 
 
-def _without_comparison(records: Records) -> Verdict:
+def _without_pairs(comparison: Comparison) -> Verdict:
     """Return what trials show that no seeds pair: the best of them, and why that is all."""
-    details = (sentences.by_arm(records), sentences.progress(records), sentences.unpaired(records))
+    told = (sentences.by_arm, sentences.progress, sentences.unpaired)
+    details = (sentence(comparison) for sentence in told)
     return Verdict(
         "undecided",
-        sentences.best_trial(records),
+        sentences.best_trial(comparison),
         tuple(filter(None, details)),
-        sentences.total_cost(records),
+        sentences.total_cost(comparison),
     )
 
 
@@ -111,7 +107,7 @@ def _incomplete(records: Records) -> tuple[Kind, str] | None:
     searched = [run["arm"] for run in study.get("runs", ())]
     own = 0 if trials.empty else int(trials["arm"].isin(searched).sum())
     total = max(study.get("shared_trials", each), len(trials) - own) + own
-    ended = len(trials) - len(trials_with(records, "unfinished"))
+    ended = len(trials) - len(records.trials_with("unfinished"))
     still_open = study.get("open_runs", 0)
     if ended == total and not still_open:
         return None
@@ -121,7 +117,9 @@ def _incomplete(records: Records) -> tuple[Kind, str] | None:
     )
 
 
-def _unreliable(difference: PairedDifference, best: str, lost: set[int]) -> tuple[Kind, str] | None:
+def _unreliable(
+    difference: PairedDifference, best: str, lost: frozenset[int]
+) -> tuple[Kind, str] | None:
     """Return the verdict where no test can be done."""
     pairs = len(difference.by_seed)
     if lost and not pairs:
@@ -137,9 +135,9 @@ def _unreliable(difference: PairedDifference, best: str, lost: set[int]) -> tupl
 
 
 def _tested(
-    records: Records, difference: PairedDifference, best: str, lost: set[int]
+    comparison: Comparison, difference: PairedDifference, best: str, lost: frozenset[int]
 ) -> tuple[Kind, str]:
-    rival = f"the best fixed momentum ({best})" if len(fixed_arms(records)) > 1 else best
+    rival = f"the best fixed momentum ({best})" if len(comparison.fixed_arms) > 1 else best
     low, high = difference.interval
     if low > 0.0:
         return "loss", f"GAP lost: it is worse than {rival}."

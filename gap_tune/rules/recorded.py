@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from gap_tune.errors import InvalidValueError
+from gap_tune.files import json_lines
 from gap_tune.rules.base import Reason
 
 DECISIONS_FILE = "decisions.jsonl"
@@ -76,15 +78,13 @@ def read_decisions(path: str | Path) -> list[RecordedDecision]:
             f"path must be {DECISIONS_FILE} or a folder that holds it, but got {str(path)!r}."
         )
     kept: dict[str, list[tuple[int, RecordedDecision]]] = {}
-    # A half line may end within a character.
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for place, line in enumerate(lines):
-            decision = _parse(line)
-            if decision is not None:
-                own = kept.setdefault(decision.trial, [])
-                while own and _is_void(own[-1][1], decision):
-                    own.pop()
-                own.append((place, decision))
+    for place, line in enumerate(json_lines(file)):
+        decision = _decision(line)
+        if decision is not None:
+            own = kept.setdefault(decision.trial, [])
+            while own and _is_void(own[-1][1], decision):
+                own.pop()
+            own.append((place, decision))
     placed = sorted((pair for own in kept.values() for pair in own), key=lambda pair: pair[0])
     return [decision for _, decision in placed]
 
@@ -100,12 +100,11 @@ def _is_void(before: RecordedDecision, now: RecordedDecision) -> bool:
 _NAMES = tuple(field.name for field in fields(RecordedDecision))
 
 
-def _parse(line: str) -> RecordedDecision | None:
+def _decision(data: Any) -> RecordedDecision | None:
     try:
-        data = json.loads(line)
         values = {name: data[name] for name in _NAMES}
         lists = {name: tuple(map(float, values[name])) for name in ("candidates", "gains")}
         whole = {n: None if values[n] is None else int(values[n]) for n in ("step", "seq")}
         return RecordedDecision(**{**values, **lists, **whole})
-    except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None

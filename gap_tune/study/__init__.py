@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gap_tune._lazy import lazily
 
 if TYPE_CHECKING:
-    from gap_tune.records.studies import Records as Records
+    from gap_tune.records.records import Records as Records
     from gap_tune.records.studies import read_records as read_records
     from gap_tune.study.arms import Arm as Arm
     from gap_tune.study.arms import parse_arm as parse_arm
@@ -21,7 +21,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
-            "gap_tune.records.studies": ["Records", "read_records"],
+            "gap_tune.records.records": ["Records"],
+            "gap_tune.records.studies": ["read_records"],
             "gap_tune.study.arms": ["Arm", "parse_arm"],
             "gap_tune.study.budget": ["Budget"],
             "gap_tune.study.resources": ["Resources"],

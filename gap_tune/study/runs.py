@@ -14,7 +14,8 @@ from typing import Any
 from ray import tune
 
 from gap_tune.errors import StorageError
-from gap_tune.records.studies import RUN_FILE, STUDY_FILE, run_state, trial_states
+from gap_tune.records.saved_state import SavedState
+from gap_tune.records.studies import RUN_FILE, STUDY_FILE, run_state
 from gap_tune.study.resources import Resources
 from gap_tune.study.searches import Search
 from gap_tune.study.store import Store
@@ -81,7 +82,7 @@ class Run:
             error = " ".join(str(exception).split()) or repr(exception)
         self.store.pull(self.folder)
         # An interrupted run returns, too: before it started any trial, or while some ran.
-        states = set(trial_states(self.folder).values())
+        states = set(SavedState.read(self.folder).statuses.values())
         if not error and (not states or states - {"TERMINATED", "ERROR"}):
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +125,7 @@ class Run:
         states = ("search_gen_state-*.json", "basic-variant-state-*.json")
         saved = any(any(self.folder.glob(state)) for state in states)
         # What is uploaded arrives in any order, and Ray restores no run without trials.
-        saved = saved and bool(trial_states(self.folder))
+        saved = saved and bool(SavedState.read(self.folder).trials)
         stored = self.store.path(self.folder)
         if saved and tune.Tuner.can_restore(stored, storage_filesystem=self.store.filesystem):
             return tune.Tuner.restore(

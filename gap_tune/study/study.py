@@ -11,7 +11,8 @@ from typing import Any
 from ray import tune
 
 from gap_tune.errors import InvalidValueError, UnsupportedError, check_count
-from gap_tune.records.studies import EXPERIMENT, RUNS, STUDY_FILE, Records, read_records
+from gap_tune.records.records import Records
+from gap_tune.records.studies import EXPERIMENT, RUNS, STUDY_FILE, read_records
 from gap_tune.study.arms import ASHA, GRID, MEDIAN, PBT, Arm, check_arms, parse_arm
 from gap_tune.study.budget import Budget
 from gap_tune.study.conditions import make_conditions

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,8 @@ class LocalTrial:
     def restore(self, **objects: Any) -> bool:
         """Continue from the folder's checkpoint, if it holds one."""
         self._session.keep(**objects)
-        found = self._folder is not None and self._folder.is_dir() and any(self._folder.iterdir())
+        # A checkpoint that a kill cut off has a name that is hidden.
+        found = self._folder is not None and any(self._folder.glob("[!.]*"))
         if found and self._folder is not None:
             self._session.load(self._folder)
         return found
@@ -50,11 +49,8 @@ class LocalTrial:
         if not checkpoint or self._folder is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder.parent) as new:
-            self._session.save(Path(new), whole=True)
-            for path in Path(new).iterdir():
-                # A kill at any moment leaves the old checkpoint or the new one.
-                os.replace(path, self._folder / path.name)
+        # A kill at any moment leaves the old checkpoint or the new one.
+        self._session.save(self._folder, whole=True)
 
 
 def run(config: Mapping[str, Any], folder: Path | str | None = None) -> list[dict[str, Any]]:

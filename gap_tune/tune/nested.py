@@ -90,6 +90,19 @@ def without(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {**config, name: without(inner, tuple(rest))}
 
 
+def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what is no mapping in a configuration or result, each with its key.
+
+    >>> dict(leaves({"loop": {"lr": 0.1}, "seed": 3}))
+    {'loop/lr': 0.1, 'seed': 3}
+    """
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def _splits(key: str) -> Iterator[tuple[str, str]]:
     """Yield the ways to read a key as a mapping's and one in it, the shortest first."""
     for place, letter in enumerate(key):

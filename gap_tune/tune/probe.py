@@ -14,9 +14,10 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError, check_count
+from gap_tune.files import write_whole
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.wrappers import unwrapped
-from gap_tune.tune.statistics_json import ByBeta2, dump, write_atomically
+from gap_tune.tune.statistics_json import ByBeta2, dump
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def probe(
     _check_available(options, grows=running)
     own, by_beta2 = _run(setup, steps, options, monitor_options)
     if path is not None:
-        write_atomically(path, dump(by_beta2).encode())
+        write_whole(path, dump(by_beta2).encode())
     return by_beta2[own]
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -90,38 +88,6 @@ def read(path: str | os.PathLike[str]) -> ByBeta2:
             f"statistics must be a file that can be read, but got {os.fspath(path)}: {error}."
         ) from None
     return parse(text)
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file such that whoever reads it sees all of the old content or all of the new.
-
-    Raises:
-        InvalidValueError: When the folder cannot be written.
-    """
-    target = Path(path)
-    try:
-        # In the same folder: renaming is atomic within one file system only.
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            # A temporary file is for its owner alone; a result is not.
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise unwritable(path, error) from None
-
-
-def unwritable(path: str | os.PathLike[str], error: OSError) -> InvalidValueError:
-    """Return the error for a file that cannot be written."""
-    return InvalidValueError(
-        f"path must lie in a folder that can be written, but got {os.fspath(path)}: "
-        f"{error.strerror or error}."
-    )
 
 
 def _beta2(key: str) -> float:

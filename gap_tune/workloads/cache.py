@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from gap_tune.errors import InvalidValueError
+from gap_tune.files import replacing
 
 FOLDER_VARIABLE = "GAP_TUNE_CACHE"
 
@@ -73,6 +73,5 @@ def _folder() -> Path:
 
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
     # A kill while writing leaves a file that nobody takes for the data.
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        torch.save(tensors, Path(folder) / path.name)
-        os.replace(Path(folder) / path.name, path)
+    with replacing(path) as draft:
+        torch.save(tensors, draft)

@@ -17,6 +17,8 @@ _TRAINED = {*_CORE, "optim", "workloads", "training"}
 ALLOWED: Mapping[str, set[str]] = {
     "_lazy": set(),
     "errors": set(),
+    "files": set(),
+    "formatting": set(),
     "importing": set(),
     # It names where modules are now, and imports none of them by itself.
     "_moved": {*_TRAINED, *_TUNE, "records", "study", "report"},
@@ -52,7 +54,7 @@ ALLOWED: Mapping[str, set[str]] = {
     },
 }
 # What anyone may import.
-FOUNDATION = {"_lazy", "errors", "importing"}
+FOUNDATION = {"_lazy", "errors", "files", "formatting", "importing"}
 WITHOUT_RAY = {
     *(*FOUNDATION, "gradients", "theory", "rules", "control", "optim"),
     *("workloads", "records", "report", "dashboards", "tune.shared"),

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from gap_tune import cli
-from gap_tune.panel.journal import RUNS_FILE
 from gap_tune.panel.panel import plan
 from gap_tune.panel.running import run
 from gap_tune.panel.settings import read_settings
+from gap_tune.records.panels import RUNS_FILE
 from tests.panel.tiny import write_settings
 from tests.patience import wait_for
 

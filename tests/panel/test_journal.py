@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from gap_tune.errors import InvalidValueError, StateError
-from gap_tune.panel.journal import PANEL_FILE, RUNS_FILE, Journal
+from gap_tune.panel.journal import Journal
 from gap_tune.panel.settings import read_settings
+from gap_tune.records.panels import PANEL_FILE, RUNS_FILE, read_runs
 from tests.panel.tiny import write_settings
 
 
@@ -23,14 +24,14 @@ def test_half_a_line_is_passed_over_and_spoils_no_other(tmp_path: Path) -> None:
     for cut in range(1, len(whole)):
         (tmp_path / RUNS_FILE).write_bytes(whole + whole[:cut])
         journal.append(line(1))
-        assert [row["seed"] for row in journal.rows()] == [0, 1]
+        assert [row["seed"] for row in read_runs(tmp_path)] == [0, 1]
 
 
 def test_of_a_run_done_twice_the_later_counts(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for status in ("failed", "finished"):
         journal.append(line(0, status=status))
-    assert journal.rows() == [line(0, status="finished")]
+    assert read_runs(tmp_path) == [line(0, status="finished")]
 
 
 def test_a_folder_belongs_to_one_panel(tmp_path: Path) -> None:

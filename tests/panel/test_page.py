@@ -55,6 +55,13 @@ def test_a_page_without_a_fixed_arm_has_no_ratios() -> None:
     assert "ratio of test losses" not in html
 
 
+def test_there_is_a_choice_where_there_are_several_settings(scores: Scores) -> None:
+    assert '<select id="gain-trial">' in render(scores, note(*SETTINGS))
+    one = render(score(rows(("a",), ARMS, lambda *place: (0.5, 0.4)), note("a")), note("a"))
+    assert '<select id="gain-trial">' not in one
+    assert 'data-gain="0"' in one
+
+
 def test_the_terminals_table_fits_80_columns(scores: Scores) -> None:
     stream = StringIO()
     Console(file=stream, width=80).print(arms_summary(scores))

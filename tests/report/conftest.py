@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 
 CANDIDATES = (0.8, 0.9, 0.95, 0.99)
 STEPS_PER_REPORT = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report import write_page
 from tests.patience import FOREVER_S
 from tests.report.conftest import MakeRecords

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gap_tune.report.decisions import tuned_trials
+from gap_tune.records.decisions import tuned_trials
+from gap_tune.report import Comparison
 from gap_tune.report.figures import courses, plots
 from gap_tune.report.figures.style import arm_looks
 
@@ -18,7 +19,8 @@ def traces(figure, **attributes):
 
 def test_learning_curve_is_the_mean_of_seeds_within_their_range(make_records):
     records = make_records({"gap": {0: 0.2, 1: 0.4}, "fixed:0.9": {0: 0.3}}, reports=3)
-    band, line = traces(plots.learning_curves(records, "validation_loss"), name="gap")
+    figure = plots.learning_curves(Comparison.of(records), "validation_loss")
+    band, line = traces(figure, name="gap")
     assert line.x.tolist() == [0.5, 1.0, 1.5]
     assert line.y == pytest.approx([0.5, 0.4, 0.3])
     assert band.y == pytest.approx([0.6, 0.5, 0.4, 0.2, 0.3, 0.4])
@@ -26,29 +28,31 @@ def test_learning_curve_is_the_mean_of_seeds_within_their_range(make_records):
 
 def test_failed_trials_do_not_bend_the_curve_of_finished_ones(make_records):
     records = make_records({"gap": {0: 0.2, 1: 9.0}}, failed={("gap", 1): "boom"})
-    (line,) = plots.learning_curves(records, "validation_loss").data
+    (line,) = plots.learning_curves(Comparison.of(records), "validation_loss").data
     assert line.y[-1] == pytest.approx(0.2)
     only = make_records({"gap": {1: 9.0}}, failed={("gap", 1): "boom"})
-    assert plots.learning_curves(only, "validation_loss").data[0].y[-1] == pytest.approx(9.0)
+    (line,) = plots.learning_curves(Comparison.of(only), "validation_loss").data
+    assert line.y[-1] == pytest.approx(9.0)
 
 
 def test_metrics_reported_once_have_no_curve(make_records):
     records = make_records({"gap": {0: 0.2, 1: 0.3}})
-    assert plots.has_curve(records, "validation_accuracy")
-    assert not plots.has_curve(records, "test_loss")
-    assert not plots.has_curve(records, "absent")
+    comparison = Comparison.of(records)
+    assert plots.has_curve(comparison, "validation_accuracy")
+    assert not plots.has_curve(comparison, "test_loss")
+    assert not plots.has_curve(comparison, "absent")
 
 
 def test_final_values_show_each_seed_and_the_mean(make_records):
     records = make_records({"gap": {0: 0.2, 1: 0.4}, "fixed:0.9": {0: 0.3}})
-    dots, mean = traces(plots.final_values(records, "test_loss"), name="gap")
+    dots, mean = traces(plots.final_values(Comparison.of(records), "test_loss"), name="gap")
     assert dots.x == pytest.approx([0.4, 0.8])
     assert mean.x == pytest.approx([0.6])
 
 
 def test_momentum_line_holds_each_value_since_the_report_before(make_records):
     records = make_records({"gap": {0: 0.2}}, reports=3, momenta=(0.9, 0.8, 0.95))
-    (line,) = courses.momentum_over_steps(records).data
+    (line,) = courses.momentum_over_steps(Comparison.of(records)).data
     assert list(line.x) == [0, 10, 20, 30]
     # Vertical first, then horizontal: the value at a step is that of the stretch before it.
     assert line.line.shape == "vh"
@@ -58,7 +62,7 @@ def test_momentum_line_holds_each_value_since_the_report_before(make_records):
 
 def test_gain_line_holds_what_tuned_trials_reported(make_records):
     records = make_records({"gap": {0: 0.2}, "fixed:0.9": {0: 0.3}}, reports=3)
-    (line,) = courses.gain_over_steps(records).data
+    (line,) = courses.gain_over_steps(Comparison.of(records)).data
     assert list(line.x) == [10, 20, 30]
     assert line.y == pytest.approx([1.0, 2.0, 3.0])
 
@@ -66,17 +70,17 @@ def test_gain_line_holds_what_tuned_trials_reported(make_records):
 def test_long_runs_keep_every_change_of_momentum_and_the_ends_of_curves(make_records):
     momenta = (0.9,) * 700 + (0.8,) * 800
     records = make_records({"gap": {0: 0.2}}, reports=1500, momenta=momenta)
-    (line,) = courses.momentum_over_steps(records).data
+    (line,) = courses.momentum_over_steps(Comparison.of(records)).data
     assert list(line.x) == [0, 10, 7000, 7010, 15000]
     assert line.customdata == pytest.approx([0.9, 0.9, 0.9, 0.8, 0.8])
-    curve = plots.learning_curves(records, "validation_loss").data[-1]
+    curve = plots.learning_curves(Comparison.of(records), "validation_loss").data[-1]
     assert len(curve.x) == 400
     assert (curve.x[0], curve.x[-1]) == (0.5, 750)
 
 
 def test_trials_without_shared_seeds_have_a_line_each(make_records):
     records = make_records({"gap": {1: 0.2, 2: 0.4}}, reports=2, study={"paired": False})
-    (trace,) = plots.learning_curves(records, "validation_loss").data
+    (trace,) = plots.learning_curves(Comparison.of(records), "validation_loss").data
     assert trace.x == pytest.approx([0.5, 1.0, np.nan, 0.5, 1.0, np.nan], nan_ok=True)
     assert trace.y == pytest.approx([0.3, 0.2, np.nan, 0.5, 0.4, np.nan], nan_ok=True)
     assert trace.customdata.tolist() == [1, 1, 1, 2, 2, 2]
@@ -94,21 +98,23 @@ def test_gain_curves_mark_the_momentum_chosen(make_records):
 
 
 def test_an_arm_looks_the_same_in_every_figure_and_unlike_the_others(full_study):
-    looks = arm_looks(full_study)
+    comparison = Comparison.of(full_study)
+    looks = arm_looks(comparison)
     assert len({look.colour for look in looks.values()}) == 7
     assert len({look.dash for look in looks.values()}) == 7
-    curve = plots.learning_curves(full_study, "validation_loss")
-    final = plots.final_values(full_study, "validation_loss")
+    curve = plots.learning_curves(comparison, "validation_loss")
+    final = plots.final_values(comparison, "validation_loss")
     for arm, look in looks.items():
         assert traces(curve, name=arm, mode="lines")[-1].line.color == look.colour
         assert traces(final, name=arm)[0].marker.color == look.colour
 
 
 def test_every_figure_has_a_title_and_named_axes(full_study):
+    comparison = Comparison.of(full_study)
     figures = [
-        plots.learning_curves(full_study, "validation_accuracy"),
-        plots.final_values(full_study, "test_loss"),
-        courses.momentum_over_steps(full_study),
+        plots.learning_curves(comparison, "validation_accuracy"),
+        plots.final_values(comparison, "test_loss"),
+        courses.momentum_over_steps(comparison),
         plots.gain_curves(tuned_trials(full_study)[0]),
     ]
     for figure in figures:
@@ -119,16 +125,17 @@ def test_every_figure_has_a_title_and_named_axes(full_study):
 
 def test_names_are_shown_and_never_read_as_markup_or_templates(make_records):
     name = 'gap <a href="https://example.org">%{x}</a>'
-    figure = plots.final_values(make_records({name: {0: 0.2}}), "validation_loss")
+    figure = plots.final_values(Comparison.of(make_records({name: {0: 0.2}})), "validation_loss")
     assert "<" not in figure.data[0].name
     assert "%" not in figure.data[0].name
 
 
 def test_studies_without_any_report_have_empty_figures(make_records):
     records = make_records({"gap": {}, "fixed:0.9": {}})
-    assert not plots.has_curve(records, "validation_loss")
-    assert not plots.final_values(records, "validation_loss").data
-    assert not courses.momentum_over_steps(records).data
+    comparison = Comparison.of(records)
+    assert not plots.has_curve(comparison, "validation_loss")
+    assert not plots.final_values(comparison, "validation_loss").data
+    assert not courses.momentum_over_steps(comparison).data
 
 
 def test_a_trial_without_readable_statistics_has_an_empty_gain_figure(make_records):

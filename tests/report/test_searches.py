@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from gap_tune.records.studies import Records
-from gap_tune.report import summarise, verdict
-from gap_tune.report.finals import best_fixed_arm, final_metrics
+from gap_tune.records.records import Records
+from gap_tune.report import Comparison, summarise, verdict
 from tests.report.conftest import MakeRecords
 
 
@@ -37,7 +36,7 @@ def test_a_trial_that_was_stopped_counts_only_where_none_was_trained_to_its_end(
         trial("median", 0.4, status="stopped", test_loss=float("nan")),
         trial("median", 0.1, status="failed"),
     )
-    finals = final_metrics(records)["validation_loss"]
+    finals = Comparison.of(records).finals["validation_loss"]
     assert finals["asha", 0] == 0.3
     assert finals["median", 0] == 0.4
     summary = summarise(records).set_index("arm")
@@ -53,7 +52,7 @@ def test_a_grid_one_of_whose_trials_failed_can_still_be_the_best_fixed_arm(
     base = make_records({"gap": {0: 0.2}, "fixed:0.9": {0: 0.4}})
     grid = [trial("fixed:grid", 0.3), trial("fixed:grid", 9.0, status="failed")]
     records = with_trials(base, *grid, shared_trials=4)
-    assert best_fixed_arm(records, final_metrics(records)) == "fixed:grid"
+    assert Comparison.of(records).best_fixed == "fixed:grid"
     text = verdict(records).text
     assert "fixed:grid's result on a seed is the best of 2 trials by validation_loss" in text
 

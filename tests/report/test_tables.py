@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from gap_tune.records.studies import Records
+from gap_tune.records.records import Records
 from gap_tune.report import summarise, write_csv
 from gap_tune.report.paired import PairedDifference
 

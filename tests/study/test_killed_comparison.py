@@ -14,7 +14,8 @@ import pytest
 
 from gap_tune import Study
 from gap_tune.errors import InvalidValueError
-from gap_tune.records.studies import Records, run_state
+from gap_tune.records.records import Records
+from gap_tune.records.studies import run_state
 from gap_tune.report import summarise
 from gap_tune.study.remote_store import open_store
 from gap_tune.study.store import Store

@@ -7,7 +7,8 @@ import pytest
 
 from gap_tune import Study
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
-from gap_tune.records.studies import read_trial
+from gap_tune.records.saved_state import SavedState
+from gap_tune.records.trials import read_trial
 from gap_tune.study import Records, Resources, read_records
 
 
@@ -163,17 +164,17 @@ def test_bug_a_trial_of_several_workers_counts_its_reports_anew_when_it_starts_a
     (folder / "params.json").write_text("{}")
     lines = "".join(json.dumps(each) + "\n" for each in [*first, *second])
     (folder / "result.json").write_text(lines)
-    trial, rows = read_trial(folder, {"t": "TERMINATED"}, 1)
-    assert [r["gap/steps"] for r in rows] == [10 * i for i in range(1, 21)]
-    assert [r["iteration"] for r in rows] == list(range(1, 21))
-    assert trial["steps"] == 200
+    trial = read_trial(folder, SavedState(({"trial_id": "t", "status": "TERMINATED"},)), 1)
+    assert [r["gap/steps"] for r in trial.reports] == [10 * i for i in range(1, 21)]
+    assert [r["iteration"] for r in trial.reports] == list(range(1, 21))
+    assert trial.row["steps"] == 200
 
 
 def test_two_reports_without_a_step_between_them_are_two(tmp_path: Path) -> None:
     (tmp_path / "params.json").write_text("{}")
     rows = [{"trial_id": "t", "training_iteration": i, "gap/steps": 5} for i in (1, 2)]
     (tmp_path / "result.json").write_text("".join(json.dumps(each) + "\n" for each in rows))
-    assert len(read_trial(tmp_path, {}, 1)[1]) == 2
+    assert len(read_trial(tmp_path, SavedState(), 1).reports) == 2
 
 
 def test_population_based_training_needs_trials_of_one_gpu(tmp_path: Path) -> None:

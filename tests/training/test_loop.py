@@ -295,3 +295,10 @@ class TestValidationAware:
         made = prepare(VALIDATED)
         with pytest.raises(UnsupportedError, match="validation_every must go with"):
             made.held_out(None)
+
+
+def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / ".gap_tune.pt.0123").write_bytes(b"half")
+    config = {"workload": "logistic", "epochs": 1}
+    assert len(run(config, tmp_path)) == 1
+    assert run(config, tmp_path) == []

@@ -15,8 +15,9 @@ import torch
 import gap_tune
 from gap_tune import AlignmentRule, AlignmentStatistics, GapSearch, GradientMonitor, cli
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
+from gap_tune.files import write_whole
 from gap_tune.tune import probe as module
-from gap_tune.tune.statistics_json import dump, parse, read, write_atomically
+from gap_tune.tune.statistics_json import dump, parse, read
 from tests.tune.probed import noisy
 from tests.tune.searching import Listed, leaning
 
@@ -178,7 +179,7 @@ def test_several_beta2_are_measured_and_written_together(tmp_path: Path) -> None
     assert own == 0.99
     assert list(by_beta2) == [0.9, 0.99, 0.999]
     assert parse(dump(by_beta2)) == by_beta2
-    write_atomically(tmp_path / "probe.json", dump(by_beta2).encode())
+    write_whole(tmp_path / "probe.json", dump(by_beta2).encode())
     search = GapSearch(
         Listed(), optimizer=torch.optim.AdamW, beta2="beta2", statistics=tmp_path / "probe.json"
     )
@@ -194,19 +195,6 @@ def test_several_beta2_are_measured_and_written_together(tmp_path: Path) -> None
     assert own == 0.99
     assert list(by_beta2) == [0.99]
     assert by_beta2[own].whitening is not None
-
-
-def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "probe.json"
-    path.write_text("old")
-    with pytest.raises(InvalidValueError, match=r"but got .*/nowhere/probe\.json"):
-        write_atomically(tmp_path / "nowhere" / "probe.json", b"new")
-    with pytest.raises(TypeError):
-        write_atomically(path, "text instead of bytes")  # type: ignore[arg-type]
-    assert path.read_text() == "old"
-    write_atomically(path, b"new")
-    assert path.read_text() == "new"
-    assert [p.name for p in tmp_path.iterdir()] == ["probe.json"]
 
 
 @pytest.mark.parametrize(

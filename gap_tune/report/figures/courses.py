@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gap_tune.records.studies import Records
-from gap_tune.report.decisions import TunedTrial, tuned_trials
-from gap_tune.report.figures.plots import floats, thinned
-from gap_tune.report.figures.style import ArmLook, arm_looks, figure, label
+from gap_tune.records.decisions import TunedTrial
+from gap_tune.report.comparison import Comparison
+from gap_tune.report.figures.plots import thinned
+from gap_tune.report.figures.style import ArmLook, arm_looks, figure, floats, label
 from gap_tune.tune import keys
 
 _APART = 0.01
@@ -18,13 +18,13 @@ _MOST_ENTRIES = 12
 _SEED_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
-def momentum_over_steps(records: Records) -> Any:
+def momentum_over_steps(comparison: Comparison) -> Any:
     """Return the momentum in use at every optimizer step, a step line per tuned trial.
 
     Lines are set apart by less than a hundredth, so that trials of equal momentum are all seen.
     """
     plot = figure("Momentum in use over training, per tuned trial", "optimizer steps", "momentum β")
-    looks, trials = arm_looks(records), tuned_trials(records)
+    looks, trials = arm_looks(comparison), comparison.tuned
     for place, trial in enumerate(trials):
         rows = thinned(_turns(trial.rows), len(trials))
         # The momentum of a report was in use since the report before.
@@ -43,13 +43,13 @@ def momentum_over_steps(records: Records) -> Any:
     return plot
 
 
-def gain_over_steps(records: Records) -> Any:
+def gain_over_steps(comparison: Comparison) -> Any:
     """Return the gain of the momentum in use over optimizer steps, a line per tuned trial."""
     plot = figure(
         "Gain of the momentum in use over training, per tuned trial", "optimizer steps", "gain J(β)"
     )
-    looks = arm_looks(records)
-    trials = [trial for trial in tuned_trials(records) if keys.GAIN in trial.rows]
+    looks = arm_looks(comparison)
+    trials = [trial for trial in comparison.tuned if keys.GAIN in trial.rows]
     for place, trial in enumerate(trials):
         known = trial.rows.assign(gain=pd.to_numeric(trial.rows[keys.GAIN], errors="coerce"))
         known = known.replace([np.inf, -np.inf], np.nan).dropna(subset=["gain"])

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.records.studies import Records
-from gap_tune.report.decisions import tuned_trials
+from gap_tune.records.records import Records
+from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures import plots
 from gap_tune.report.page import study_figures
 
@@ -18,13 +18,13 @@ _WIDTH, _TALL = 900, 420
 _INK = "#1b1f24"
 
 
-def write_images(records: Records, folder: Path | str, form: str) -> list[Path]:
+def write_images(study: Records | Comparison, folder: Path | str, form: str) -> list[Path]:
     """Write every figure of a study and the gains of each tuned trial; return the paths.
 
     A browser (Chromium or Chrome) draws them as the page does, on white, without the network.
 
     Args:
-        records: The study.
+        study: The study's records, or their comparison where there is one already.
         folder: Where to; made when absent, files of the same names are replaced.
         form: "svg", or "png" at twice the size, for print.
 
@@ -34,7 +34,7 @@ def write_images(records: Records, folder: Path | str, form: str) -> list[Path]:
     """
     check_format(form)
     folder = Path(folder)
-    figures = list(_named(records))
+    figures = list(_named(Comparison.of(study)))
     paths = [folder / f"{place:02d}-{name}.{form}" for place, (name, _) in enumerate(figures, 1)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,9 +53,9 @@ def check_format(form: str) -> None:
         raise InvalidValueError(f"figures must be svg or png, but got {form!r}.")
 
 
-def _named(records: Records) -> Iterator[tuple[str, Any]]:
-    gains = [plot for plot in map(plots.gain_curves, tuned_trials(records)) if plot.data]
-    for plot in (*study_figures(records), *gains):
+def _named(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+    gains = [plot for plot in map(plots.gain_curves, comparison.tuned) if plot.data]
+    for plot in (*study_figures(comparison), *gains):
         title = plot.layout.title.text.split(":")[0].split(";")[0]
         yield re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60], _on_white(plot)
 

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gap_tune.records.studies import Records
-from gap_tune.report.decisions import TunedTrial
+from gap_tune.records.decisions import TunedTrial
+from gap_tune.records.records import Records
+from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures.style import (
     ArmLook,
     arm_looks,
     figure,
+    floats,
     label,
     scale_of,
     spoken,
     with_unit,
 )
-from gap_tune.report.finals import arm_names, final_metrics, trials_with, unit, values_by_seed
 
 _MOMENTS = 5
 # From violet to orange, so ordered to the eye, and seen on white and near-black.
@@ -27,24 +28,25 @@ _MOMENT_COLOURS = ("#8B5CF6", "#B455C9", "#D6558F", "#E56B5D", "#E8913A")
 _MOST_POINTS, _MOST_OF_ALL = 400, 10_000
 
 
-def learning_curves(records: Records, metric: str) -> Any:
+def learning_curves(comparison: Comparison, metric: str) -> Any:
     """Return a metric over epochs, one line per arm: mean over seeds, band from lowest to highest.
 
     Finished trials count; an arm of which none finished shows what its trials reported. Arms that
     reported the metric at one epoch only have no curve. Trials that no seeds pair differ in more
     than their arm and have a line each. At most 400 evenly spread points are shown of a line.
     """
+    records = comparison.records
     time = "epoch" if "epoch" in records.results else "iteration"
-    alone = unit(records) == "trial"
+    alone = records.unit == "trial"
     shown_as = "a line per trial" if alone else "mean of seeds, shaded from lowest to highest"
     plot = figure(
         f"{_sentence(spoken(metric))} over training: {shown_as}",
         "epoch (passes over the training data)" if time == "epoch" else "report (count)",
         with_unit(metric),
     )
-    looks = arm_looks(records)
+    looks = arm_looks(comparison)
     shown: list[float] = []
-    for arm in arm_names(records):
+    for arm in comparison.arms:
         if alone:
             shown += _add_trials(plot, records, arm, (time, metric), looks[arm])
             continue
@@ -56,22 +58,23 @@ def learning_curves(records: Records, metric: str) -> Any:
     return plot
 
 
-def final_values(records: Records, metric: str) -> Any:
+def final_values(comparison: Comparison, metric: str) -> Any:
     """Return a metric at the end of training: a dot per seed and the mean of each arm."""
-    finals, looks = final_metrics(records), arm_looks(records)
+    unit, looks = comparison.records.unit, arm_looks(comparison)
+    known = {arm: comparison.values(arm, metric) for arm in comparison.arms}
+    known = {arm: values for arm, values in known.items() if len(values)}
     plot = figure(
-        f"Final {spoken(metric)}: a mark per {unit(records)}, the bar is their mean",
+        f"Final {spoken(metric)}: a mark per {unit}, the bar is their mean",
         with_unit(metric),
         "",
     )
-    arms = [arm for arm in arm_names(records) if len(values_by_seed(finals, arm, metric))]
-    for arm in arms:
-        values, look = values_by_seed(finals, arm, metric), looks[arm]
+    for arm, values in known.items():
+        look = looks[arm]
         common = {"name": label(arm), "showlegend": False, "mode": "markers"}
         plot.add_scatter(
             x=floats(values),
             y=[label(arm)] * len(values),
-            customdata=[f"{unit(records)} {seed}" for seed in values.index],
+            customdata=[f"{unit} {seed}" for seed in values.index],
             hovertemplate="%{customdata}: %{x:.4g}",
             marker={"color": look.colour, "symbol": look.symbol, "size": 9, "opacity": 0.75},
             **common,
@@ -83,9 +86,9 @@ def final_values(records: Records, metric: str) -> Any:
             marker={"symbol": "line-ns", "size": 24, "line": {"color": look.colour, "width": 3}},
             **common,
         )
-    plot.update_xaxes(**scale_of(metric, finals[metric].dropna()))
-    plot.update_yaxes(categoryorder="array", categoryarray=[label(arm) for arm in reversed(arms)])
-    plot.update_layout(height=110 + 34 * len(arms), margin={"t": 32})
+    plot.update_xaxes(**scale_of(metric, comparison.finals[metric].dropna()))
+    plot.update_yaxes(categoryorder="array", categoryarray=[label(arm) for arm in reversed(known)])
+    plot.update_layout(height=110 + 34 * len(known), margin={"t": 32})
     return plot
 
 
@@ -123,9 +126,9 @@ def gain_curves(trial: TunedTrial) -> Any:
     return plot
 
 
-def has_curve(records: Records, metric: str) -> bool:
+def has_curve(comparison: Comparison, metric: str) -> bool:
     """Tell whether trials reported the metric more than once, so that it has a course."""
-    results = records.results
+    results = comparison.records.results
     if metric not in results:
         return False
     known = results[pd.to_numeric(results[metric], errors="coerce").notna()]
@@ -135,7 +138,7 @@ def has_curve(records: Records, metric: str) -> bool:
 def _over_seeds(records: Records, arm: str, metric: str, time: str) -> pd.DataFrame:
     """Return mean, min, max and count over seeds, indexed by time."""
     own = records.results[records.results["arm"] == arm]
-    finished = trials_with(records, "finished", [arm])["trial_id"]
+    finished = records.trials_with("finished", [arm])["trial_id"]
     if len(finished):
         own = own[own["trial_id"].isin(finished)]
     values = _finite(own[[time, metric]])
@@ -215,8 +218,3 @@ def _add_curve(plot: Any, arm: str, curve: pd.DataFrame, look: ArmLook) -> None:
 
 def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
-
-
-def floats(values: Any) -> Any:
-    """Return single precision, which figures show exactly enough and store in half the size."""
-    return np.asarray(values, dtype=np.float32)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from gap_tune.records.studies import Records
-from gap_tune.report.finals import arm_names, fixed_arms
+from gap_tune.report.comparison import Comparison
 
 # Okabe and Ito's colours, told apart with every common colour vision, but for those that vanish on
 # a dark or light page (black, yellow) or resemble GAP's. Dashes and symbols say the same again.
@@ -43,10 +42,10 @@ class ArmLook:
         return f"rgba({red}, {green}, {blue}, 0.13)"
 
 
-def arm_looks(records: Records) -> dict[str, ArmLook]:
+def arm_looks(comparison: Comparison) -> dict[str, ArmLook]:
     """Return the look of each arm; colours repeat with other dashes when there are many arms."""
-    fixed = fixed_arms(records)
-    tuned = [arm for arm in arm_names(records) if arm not in fixed]
+    fixed = comparison.fixed_arms
+    tuned = [arm for arm in comparison.arms if arm not in fixed]
     looks = {
         arm: ArmLook(_take(_TUNED_COLOURS, i), "solid", "circle", 3.0)
         for i, arm in enumerate(tuned)
@@ -122,6 +121,11 @@ def scale_of(metric: str, values: Iterable[float]) -> dict[str, Any]:
     if numbers.max() > _DECADES_RATIO * numbers.min():
         return {"type": "log", "exponentformat": "power"}
     return {"type": "log", "dtick": "D2", "tickformat": "~g"}
+
+
+def floats(values: Any) -> Any:
+    """Return single precision, which figures show exactly enough and store in half the size."""
+    return np.asarray(values, dtype=np.float32)
 
 
 def _take(values: tuple[str, ...], index: int) -> str:

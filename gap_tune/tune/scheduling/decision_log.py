@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from gap_tune.files import end_line
 from gap_tune.rules import Decision, Reason
 from gap_tune.rules.recorded import DECISIONS_FILE, RecordedDecision
 from gap_tune.tune import keys
@@ -89,7 +89,7 @@ class DecisionLog:
         if file is None or time.monotonic() - opened >= _OPEN_S:
             self._close(path)
             fetch_experiment_file(trial, DECISIONS_FILE)
-            _end_line(path)
+            end_line(path)
             file = path.open("ab", buffering=0)
             self._open[path] = file, time.monotonic()
         content = lines.encode()
@@ -105,15 +105,6 @@ class DecisionLog:
                 file.close()
         except OSError as error:
             logger.warning("the last decisions may be missing in %s: %r", path, error)
-
-
-def _end_line(path: Path) -> None:
-    """Close the half line that a killed driver may have left, lest the next one is lost too."""
-    with path.open("ab+") as file:
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
 
 
 def scheduled(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 from ray.tune.search.sample import Float, Integer, LogUniform, Normal, Quantized
+
+from gap_tune.tune.nested import leaves
 
 # A trial's hyperparameters by path: 0 to 1 along an axis, or text that is equal or not.
 Point = dict[str, float | str]
@@ -65,7 +67,7 @@ def point_of(config: Mapping[str, Any], axes: Mapping[str, Axis | None]) -> Poin
             says what a difference between them means.
     """
     point: Point = {}
-    for path, value in _leaves(config):
+    for path, value in leaves(config):
         axis, number = axes.get(path), _is_number(value)
         if axis is not None and number:
             point[path] = axis.coordinate(value)
@@ -95,14 +97,6 @@ def _difference(a: float | str | None, b: float | str | None) -> float:
     if isinstance(a, float) and isinstance(b, float):
         return a - b
     return 0.0 if a == b else 1.0
-
-
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _is_number(value: Any) -> bool:

@@ -11,8 +11,8 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from gap_tune.errors import StateError
+from gap_tune.files import unwritable, write_whole
 from gap_tune.tune.ray_private.searchers import chain
-from gap_tune.tune.statistics_json import unwritable, write_atomically
 
 _KIND = "gap_tune searcher"
 
@@ -33,7 +33,7 @@ def save_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
             saved = {"kind": _KIND, "wrappers": states, "searcher": file.read_bytes()}
     except OSError as error:
         raise unwritable(path, error) from None
-    write_atomically(path, cloudpickle.dumps(saved))
+    write_whole(path, cloudpickle.dumps(saved))
 
 
 def restore_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:

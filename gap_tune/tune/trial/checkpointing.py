@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from gap_tune.errors import StateError, UnsupportedError
+from gap_tune.files import replacing
 from gap_tune.tune.trial import exact_types
 from gap_tune.tune.trial.storage import is_storage_fault
 
@@ -31,12 +31,8 @@ def write(folder: Path, state: Mapping[str, Any]) -> None:
         UnsupportedError: When the state holds what ``weights_only`` loading refuses.
         OSError: When the storage cannot take it.
     """
-    unfinished = folder / f".{FILE}"
-    try:
+    with replacing(folder / FILE) as unfinished:
         _write(unfinished, {"version": _VERSION, **state})
-        os.replace(unfinished, folder / FILE)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:

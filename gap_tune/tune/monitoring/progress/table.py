@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gap_tune.formatting import as_reported
 from gap_tune.tune import nested
 from gap_tune.tune.monitoring.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.monitoring.progress.trials import (
@@ -22,7 +23,6 @@ from gap_tune.tune.monitoring.progress.trials import (
     arm_of,
     changes_of,
     momentum_of,
-    number,
     which,
 )
 from gap_tune.tune.monitoring.progress.views import View
@@ -144,7 +144,7 @@ class Screen(View):
         values = {"epoch" if progress == self.shown.epoch else "report": progress}
         for rank, (heading, key) in enumerate((values | self.shown.values()).items()):
             if any(nested.holds(result, key) for result in results):
-                cells = [number(nested.get(result, key)) for result in results]
+                cells = [as_reported(nested.get(result, key)) for result in results]
                 columns.append(_Column(heading, cells, rank=(1, 0, 3)[rank]))
         columns.append(_Column("momentum", [momentum_of(trial) for trial in trials]))
         columns.append(_Column("changes", [changes_of(trial) for trial in trials], rank=4))

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gap_tune.formatting import as_reported, time_left
 from gap_tune.tune.monitoring.instruments import finite
 from gap_tune.tune.monitoring.progress.trials import (
     Shown,
-    duration,
     label,
     momentum_of,
-    number,
     reason_of,
 )
 from gap_tune.tune.ray_private.results import last_result
@@ -72,7 +71,7 @@ class Snapshot:
         """Return how much is done and how long the rest takes; empty where nobody knows."""
         if self.share is None:
             return ""
-        left = "" if self.left_s is None else f", about {duration(self.left_s)} left"
+        left = "" if self.left_s is None else f", about {time_left(self.left_s)} left"
         return f"{self.share:.0%} done{left}"
 
 
@@ -202,4 +201,4 @@ def best_line(best: Best, metric: str) -> str:
     >>> best_line(Best(0.0123456, "gap seed 1", "0.9"), "validation_loss")
     'best validation_loss 0.01235: gap seed 1, momentum 0.9'
     """
-    return f"best {metric} {number(best.value)}: {best.trial}, momentum {best.momentum}"
+    return f"best {metric} {as_reported(best.value)}: {best.trial}, momentum {best.momentum}"

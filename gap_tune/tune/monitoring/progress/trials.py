@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
+from gap_tune.formatting import as_reported, plain
 from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.instruments import finite, metric_of
 from gap_tune.tune.ray_private.results import last_result
@@ -70,13 +70,13 @@ class Shown:
 
 def arm_of(trial: Any) -> str:
     """Return the arm, or what is trained where there are no arms."""
-    return plain(str(keys.setting(trial.config, "arm", trial.trainable_name)))
+    return plain(str(keys.setting(trial.config, "arm", trial.trainable_name)), _LONGEST)
 
 
 def which(trial: Any) -> str:
     """Return what tells a trial from others of its arm."""
     seed = keys.setting(trial.config, "seed")
-    return plain(trial.trial_id if seed is None else f"seed {seed}")
+    return plain(trial.trial_id if seed is None else f"seed {seed}", _LONGEST)
 
 
 def label(trial: Any) -> str:
@@ -84,34 +84,14 @@ def label(trial: Any) -> str:
     return f"{arm_of(trial)} {which(trial)}"
 
 
-def number(value: Any) -> str:
-    """Return a result's value in at most eight characters; "-" for none.
-
-    >>> number(0.0123456), number(12), number(None)
-    ('0.01235', '12', '-')
-    """
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
-
-
 def momentum_of(trial: Any) -> str:
     """Return the momentum that a trial last reported."""
-    return number(last_result(trial).get(keys.MOMENTUM))
+    return as_reported(last_result(trial).get(keys.MOMENTUM))
 
 
 def changes_of(trial: Any) -> str:
     """Return how often decisions have changed a trial's momentum."""
-    return number(last_result(trial).get(keys.SEQ))
-
-
-def plain(text: str) -> str:
-    """Return text on one line and without what would steer a terminal.
-
-    >>> plain("red" + chr(27) + "[31m")
-    'red [31m'
-    """
-    return "".join(c if c.isprintable() else " " for c in text[:_LONGEST])
+    return as_reported(last_result(trial).get(keys.SEQ))
 
 
 def reason_of(trial: Any) -> str:
@@ -129,16 +109,4 @@ def reason_of(trial: Any) -> str:
     # A function that raised has its traceback there, with the error last. What Ray says of a
     # process that died starts with the point.
     raised = said[0].startswith("ray::") or said[0].startswith("Traceback")
-    return plain(said[-1] if raised else said[0])
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them.
-
-    >>> duration(42.0), duration(150.0), duration(7300.0)
-    ('42 s', '3 min', '2 h 2 min')
-    """
-    if seconds < 90:
-        return f"{math.ceil(seconds)} s"
-    minutes = math.ceil(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    return plain(said[-1] if raised else said[0], _LONGEST)

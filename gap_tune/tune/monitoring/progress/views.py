@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gap_tune.formatting import as_reported
 from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.instruments import finite
 from gap_tune.tune.monitoring.progress.tracker import Snapshot, Tracker, best_line
@@ -18,7 +19,6 @@ from gap_tune.tune.monitoring.progress.trials import (
     changes_of,
     label,
     momentum_of,
-    number,
 )
 from gap_tune.tune.ray_private.results import last_result
 
@@ -110,7 +110,9 @@ class Lines(View):
         result = last_result(trial)
         values = {"epoch": self.shown.epoch, **self.shown.values()}
         known = {name: nested.get(result, key) for name, key in values.items()}
-        parts = [f"{name} {number(value)}" for name, value in known.items() if value is not None]
+        parts = [
+            f"{name} {as_reported(value)}" for name, value in known.items() if value is not None
+        ]
         return ", ".join([*parts, f"momentum {momentum_of(trial)}", f"{changes_of(trial)} changes"])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gap_tune.errors import StateError
 from gap_tune.gradients.statistics import AlignmentStatistics
-from gap_tune.records.studies import Records
-from gap_tune.report.finals import fixed_arms, unit
+from gap_tune.records.records import Records
 from gap_tune.tune import keys
-
-# What a report may do wrong, a malformed or hostile one included.
-_MALFORMED = (ArithmeticError, RecursionError, TypeError, ValueError)
+from gap_tune.tune.statistics_json import parse_one
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,8 @@ class TunedTrial:
         places = np.linspace(0, len(decided) - 1, min(most, len(decided))).round().astype(int)
         found = []
         for before, after in (decided[place] for place in places):
-            statistics = _parse(before.get(keys.STATISTICS))
-            if statistics is not None:
+            with suppress(StateError):
+                statistics = parse_one(before.get(keys.STATISTICS))
                 found.append((int(before[keys.STEPS]), statistics, float(after[keys.MOMENTUM])))
         return found
 
@@ -140,12 +138,12 @@ def tuned_trials(records: Records) -> list[TunedTrial]:
     results = records.results
     if not {"arm", "seed", "trial_id", *needed} <= set(results.columns):
         return []
-    tuned = results[~results["arm"].isin(fixed_arms(records))].copy()
+    tuned = results[~results["arm"].isin(records.fixed_arms)].copy()
     tuned[needed] = tuned[needed].apply(pd.to_numeric, errors="coerce")
     tuned = tuned.dropna(subset=needed)
     groups = tuned.groupby(["arm", "seed", "trial_id"], sort=False)
     return [
-        TunedTrial(str(arm), seed, str(trial), rows, unit(records))
+        TunedTrial(str(arm), seed, str(trial), rows, records.unit)
         for (arm, seed, trial), rows in groups
     ]
 
@@ -153,10 +151,3 @@ def tuned_trials(records: Records) -> list[TunedTrial]:
 def _continues(last: DecisionRun, run: DecisionRun) -> bool:
     kept = not last.changed and not run.changed and last.momentum == run.momentum
     return kept and last.reason == run.reason
-
-
-def _parse(text: Any) -> AlignmentStatistics | None:
-    try:
-        return AlignmentStatistics.from_dict(json.loads(text))
-    except _MALFORMED:
-        return None

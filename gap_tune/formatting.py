@@ -1,10 +1,12 @@
-"""Numbers and names as people read them, the same in the terminal and on the page."""
+"""Numbers, times and names as people read them, the same in terminals and on pages."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 _MOST_DIGITS = 5
+_LONGEST_VALUE = 300
 
 
 def number(value: float) -> str:
@@ -14,6 +16,17 @@ def number(value: float) -> str:
     ('0.150', '480', '-')
     """
     return f"{value:#.3g}".rstrip(".") if math.isfinite(value) else "-"
+
+
+def as_reported(value: Any) -> str:
+    """Return what a trial reported, numbers with four significant digits; a dash for nothing.
+
+    >>> as_reported(0.0123456), as_reported(0.9), as_reported(12), as_reported(None)
+    ('0.01235', '0.9', '12', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else plain(str(value), _LONGEST_VALUE)
 
 
 def count(value: float) -> str:
@@ -41,7 +54,7 @@ def plural(amount: float, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it.
+    """Return a time that was measured, in the unit that suits it.
 
     >>> duration(7.25), duration(480), duration(9000)
     ('7.25 s', '8.00 min', '2.50 h')
@@ -50,6 +63,18 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{number(seconds / size)} {name}"
     return f"{number(seconds)} s"
+
+
+def time_left(seconds: float) -> str:
+    """Return a time to come as people say it, rounded up: it is an estimate.
+
+    >>> time_left(42.0), time_left(150.0), time_left(7300.0)
+    ('42 s', '3 min', '2 h 2 min')
+    """
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def mean_and_error(mean: float, error: float, *, signed: bool = False) -> tuple[str, str]:
@@ -73,10 +98,14 @@ def _magnitude(value: float) -> int:
     return math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
 
 
-def plain(text: str) -> str:
-    r"""Return text without characters that steer a terminal.
+def plain(text: str, longest: int | None = None) -> str:
+    r"""Return text on one line, without characters that steer a terminal.
 
-    >>> plain("a\x1b[31mb")
-    'a?[31mb'
+    Args:
+        text: What to show.
+        longest: How many characters of it to show at most; None shows all.
+
+    >>> plain("a\x1b[31mb\nc")
+    'a?[31mb c'
     """
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text[:longest])

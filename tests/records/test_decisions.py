@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gap_tune.report.decisions import tuned_trials
+from gap_tune.records.decisions import tuned_trials
 
 MALFORMED = [
     None,

@@ -1,0 +1,50 @@
+"""read_note, read_runs: what a panel left in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gap_tune.errors import StateError
+from gap_tune.files import json_lines
+
+PANEL_FILE = "panel.json"
+RUNS_FILE = "runs.jsonl"
+# In a note: what makes runs of another day comparable; the command and versions are told only.
+COMPARED = ("settings", "seeds", "lr_span", "lr_count", "rule", "version")
+
+# Setting, arm, learning rate, seed.
+RunKey = tuple[str, str, float, int]
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """Return what the panel in a folder is.
+
+    Raises:
+        StateError: When there is no note, or one that is not a panel's.
+    """
+    path = folder / PANEL_FILE
+    try:
+        note: dict[str, Any] = json.loads(path.read_text())
+        for key in COMPARED:
+            note[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(f"{path} must be a panel's note, but got: {error!r}.") from None
+    return note
+
+
+def read_runs(folder: Path) -> list[dict[str, Any]]:
+    """Return the finished runs of a panel; of one that was done twice, the later."""
+    found: dict[RunKey, dict[str, Any]] = {}
+    for row in json_lines(folder / RUNS_FILE):
+        with suppress(KeyError, TypeError):
+            found[key_of(row)] = row
+    return list(found.values())
+
+
+def key_of(row: Mapping[str, Any]) -> RunKey:
+    """Return what tells a run apart from the panel's other runs."""
+    return row["setting"], row["arm"], row["lr"], row["seed"]

@@ -1,0 +1,78 @@
+"""Records: what the trials of a study or experiment reported, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gap_tune.records.trials import Trial
+
+_FIXED = "fixed:"
+
+
+@dataclass(frozen=True)
+class Records:
+    """A study's results as tables.
+
+    Attributes:
+        study: What ``study.json`` says: workload, arms, seeds, metric, mode, budget, settings,
+            command, versions; and as ``open_runs`` how many runs of single arms have not ended.
+        results: One row per report, in order: ``arm, seed, trial_id, iteration, epoch``, every
+            metric, and the columns ``gap/...``.
+        trials: One row per trial: ``arm, seed, trial_id, status`` ("finished", "stopped" before
+            its last epoch by its arm, "failed" or "unfinished"), ``error``, ``reports``, ``steps``,
+            ``seconds``, and the metrics of its last report. A run that failed before it had any
+            trial has one row, with an empty ``trial_id``.
+    """
+
+    study: Mapping[str, Any]
+    results: pd.DataFrame
+    trials: pd.DataFrame
+
+    @classmethod
+    def of(cls, study: Mapping[str, Any], trials: Iterable[Trial]) -> Records:
+        """Return the records of trials, in this order."""
+        trials = list(trials)
+        rows = [report for trial in trials for report in trial.reports]
+        return cls(study, pd.DataFrame(rows), pd.DataFrame([trial.row for trial in trials]))
+
+    @property
+    def metric(self) -> str:
+        """The metric that arms are compared by."""
+        return str(self.study["metric"])
+
+    @property
+    def mode(self) -> str:
+        """Whether the metric is better low ("min") or high ("max")."""
+        return str(self.study["mode"])
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms in study order; those that only trials name come last."""
+        seen = self.trials.get("arm", ())
+        return list(dict.fromkeys(str(arm) for arm in (*self.study["arms"], *seen)))
+
+    @property
+    def fixed_arms(self) -> list[str]:
+        """The arms of fixed momenta, one or a grid of them, in study order."""
+        return [arm for arm in self.arms if arm.startswith(_FIXED)]
+
+    @property
+    def unit(self) -> str:
+        """What an arm has several of: "seed", or "trial" where arms share no seeds."""
+        return "seed" if self.study.get("paired", True) else "trial"
+
+    def trials_with(self, status: str, arms: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the trials of a status, of these arms or of all.
+
+        Args:
+            status: As in ``trials``.
+            arms: Names of arms; None takes all.
+        """
+        if self.trials.empty:
+            return self.trials
+        chosen = self.trials["status"] == status
+        return self.trials[chosen if arms is None else chosen & self.trials["arm"].isin(list(arms))]

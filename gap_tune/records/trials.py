@@ -1,0 +1,129 @@
+"""read_trial: what a trial left in its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gap_tune.files import json_lines
+from gap_tune.records.saved_state import SavedState
+from gap_tune.tune import keys
+from gap_tune.tune.nested import leaves
+
+PARAMETERS_FILE = "params.json"
+_RESULTS_FILE = "result.json"
+_ERROR_FILE = "error.txt"
+_STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
+# What Ray adds to every report, and nobody compares.
+_RAY_KEYS = {
+    "checkpoint_dir_name",
+    "date",
+    "done",
+    "experiment_tag",
+    "hostname",
+    "iterations_since_restore",
+    "node_ip",
+    "pid",
+    "should_checkpoint",
+    "time_since_restore",
+    "training_iteration",
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as it was read.
+
+    Attributes:
+        config: Its configuration.
+        row: Its row in ``Records.trials``.
+        reports: Its rows in ``Records.results``.
+    """
+
+    config: dict[str, Any]
+    row: dict[str, Any]
+    reports: list[dict[str, Any]]
+
+    def named(self, arm: str, seed: Any) -> Trial:
+        """Return the trial as one of another arm and seed."""
+        names = {"arm": arm, "seed": seed}
+        reports = [report | names for report in self.reports]
+        return replace(self, row=self.row | names, reports=reports)
+
+
+def trial_folders(folder: Path) -> list[Path]:
+    """Return the folders of an experiment's trials, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{PARAMETERS_FILE}"))
+
+
+def read_trial(folder: Path, saved: SavedState, epochs: float = 0) -> Trial:
+    """Return what a trial left in its folder.
+
+    Args:
+        folder: The trial's folder.
+        saved: What Ray saved of the experiment.
+        epochs: Those of a full trial; one that ended before was stopped.
+
+    Raises:
+        OSError: When the trial's configuration cannot be read.
+        ValueError: When it is not whole: a driver that runs may be writing it now.
+    """
+    config = json.loads((folder / PARAMETERS_FILE).read_text())
+    names = {"arm": config.get("arm", folder.name), "seed": config.get("seed", 0)}
+    reports = _reports(folder / _RESULTS_FILE)
+    rows = [
+        {**names, "trial_id": report["trial_id"], "iteration": iteration, **_metrics(report)}
+        for iteration, report in reports
+    ]
+    last = reports[-1][1] if reports else {}
+    log = folder / _ERROR_FILE
+    error = log.read_text().strip() if log.exists() else ""
+    trial_id = last.get("trial_id", saved.trial_in(folder.name))
+    # A trial that died, recovered and finished has an error log too: Ray's state decides.
+    status = saved.statuses.get(trial_id, "ERROR" if error else "RUNNING")
+    early = status == "TERMINATED" and last.get("epoch", epochs) < epochs
+    row = {
+        **(rows[-1] if rows else names),
+        "trial_id": trial_id,
+        "status": "stopped" if early else _STATUS.get(status, "unfinished"),
+        "error": error.splitlines()[-1] if error and status == "ERROR" else "",
+        "reports": len(rows),
+        "steps": last.get(keys.STEPS, 0),
+        "seconds": last.get("time_total_s", 0.0),
+    }
+    return Trial(config, row, rows)
+
+
+def _metrics(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what a trial reported, and not its configuration or what Ray adds."""
+    return {
+        name: value
+        for name, value in leaves(report)
+        if not name.startswith("config/") and name not in _RAY_KEYS
+    }
+
+
+def _reports(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Return what a trial reported, each with its number, without what it took back.
+
+    A trial that starts again, from a checkpoint, reports some of it anew: the later one counts.
+    """
+    kept: list[tuple[int, dict[str, Any]]] = []
+    for row in json_lines(path):
+        while kept and _is_void(*kept[-1], row):
+            kept.pop()
+        before = kept[-1][0] if kept else 0
+        kept.append((max(row["training_iteration"], before + 1), row))
+    return kept
+
+
+def _is_void(number: int, before: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Tell whether a trial has gone back behind an earlier report, the one of that number."""
+    if row["training_iteration"] > before["training_iteration"]:
+        return False
+    # A trial of several workers counts its reports from 1 when it starts again; steps go on.
+    if keys.STEPS in before and keys.STEPS in row:
+        return bool(before[keys.STEPS] >= row[keys.STEPS])
+    return bool(number >= row["training_iteration"])

@@ -1,0 +1,160 @@
+"""Comparison: everything that a report says is computed from, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from gap_tune.records.decisions import TunedTrial, tuned_trials
+from gap_tune.records.records import Records
+from gap_tune.report.cost import Cost
+from gap_tune.report.finals import final_metrics, metric_names
+from gap_tune.report.paired import PairedDifference
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A study's arms against the best fixed one, over paired seeds.
+
+    Verdict, tables, figures and page all take one, so that none computes what another has.
+
+    Attributes:
+        records: What the trials reported.
+        metrics: Metrics to show, the study's own first.
+        finals: Final metrics by arm and seed, see ``final_metrics``.
+        arms: The arms in study order.
+        fixed_arms: Those of fixed momenta.
+        best_fixed: The fixed arm with the best mean of the study's metric, known in hindsight
+            only; None when none finished.
+        lost_seeds: By arm, the seeds on which it has failed trials and no result.
+        differences: By arm, the study's metric against ``best_fixed``; without pairs where there
+            is none.
+        costs: By arm, what it spent.
+
+    >>> trials = pd.DataFrame(
+    ...     [("gap", 0, 0.2), ("fixed:0.9", 0, 0.3)], columns=["arm", "seed", "loss"]
+    ... ).assign(trial_id="x", status="finished", steps=10, seconds=1.0)
+    >>> study = {"metric": "loss", "mode": "min", "arms": ["gap", "fixed:0.9"]}
+    >>> found = Comparison.of(Records(study, pd.DataFrame(), trials))
+    >>> found.best_fixed, round(found.differences["gap"].mean, 3)
+    ('fixed:0.9', -0.1)
+    """
+
+    records: Records
+    metrics: tuple[str, ...]
+    finals: pd.DataFrame
+    arms: tuple[str, ...]
+    fixed_arms: tuple[str, ...]
+    best_fixed: str | None
+    lost_seeds: Mapping[str, frozenset[int]]
+    differences: Mapping[str, PairedDifference]
+    costs: Mapping[str, Cost]
+
+    @classmethod
+    def of(cls, study: Records | Comparison) -> Comparison:
+        """Return the comparison of a study's records; one that is made already stays as it is."""
+        if isinstance(study, Comparison):
+            return study
+        finals = final_metrics(study)
+        values = {arm: _values(finals, arm, study.metric) for arm in study.arms}
+        lost = {arm: _lost_seeds(study, arm, own) for arm, own in values.items()}
+        fixed = study.fixed_arms
+        best = _best({arm: values[arm] for arm in fixed}, lost, study.mode)
+        baseline = _values(finals, best, study.metric)
+        return cls(
+            records=study,
+            metrics=tuple(metric_names(study)),
+            finals=finals,
+            arms=tuple(values),
+            fixed_arms=tuple(fixed),
+            best_fixed=best,
+            lost_seeds=lost,
+            differences={
+                arm: PairedDifference.between(own, baseline, study.mode)
+                for arm, own in values.items()
+            },
+            costs={arm: Cost.of(study, [arm]) for arm in values},
+        )
+
+    @property
+    def metric(self) -> str:
+        """The metric that arms are compared by."""
+        return self.records.metric
+
+    @cached_property
+    def tuned(self) -> list[TunedTrial]:
+        """The trials whose momentum gap_tune may change, with their decisions."""
+        return tuned_trials(self.records)
+
+    @cached_property
+    def summary(self) -> tuple[Mapping[str, Any], ...]:
+        """One row per arm in study order, see ``summarise``."""
+        return tuple(self._row(arm) for arm in self.arms)
+
+    def values(self, arm: str | None, metric: str | None = None) -> pd.Series:
+        """Return an arm's final values of a metric, indexed by seed, without missing ones.
+
+        Args:
+            arm: The arm; None has no values.
+            metric: The metric; None takes the study's.
+        """
+        return _values(self.finals, arm, self.metric if metric is None else metric)
+
+    def difference(self, arm: str, metric: str) -> PairedDifference:
+        """Return an arm's difference from the best fixed one in any of the metrics."""
+        own, baseline = self.values(arm, metric), self.values(self.best_fixed, metric)
+        return PairedDifference.between(own, baseline, self.records.mode)
+
+    def _row(self, arm: str) -> dict[str, Any]:
+        row: dict[str, Any] = {"arm": arm, "seeds": len(self.values(arm))}
+        for metric in self.metrics:
+            values = self.values(arm, metric)
+            row[f"{metric}_mean"] = float(values.mean())
+            row[f"{metric}_se"] = float(values.sem())
+        regret, cost = self.differences[arm], self.costs[arm]
+        return row | {
+            "regret": regret.mean,
+            "regret_se": regret.standard_error,
+            "regret_seeds": len(regret.by_seed),
+            "trials": cost.trials,
+            "failed": cost.ended["failed"],
+            "steps": cost.steps,
+        }
+
+
+def _values(finals: pd.DataFrame, arm: str | None, metric: str) -> pd.Series:
+    rows = finals[finals.index.get_level_values("arm") == arm]
+    return rows.droplevel("arm")[metric].dropna()
+
+
+def _lost_seeds(records: Records, arm: str, values: pd.Series) -> frozenset[int]:
+    failed = records.trials_with("failed", [arm]).get("seed", ())
+    return frozenset(failed) - frozenset(values.index)
+
+
+def _best(
+    values: Mapping[str, pd.Series], lost: Mapping[str, frozenset[int]], mode: str
+) -> str | None:
+    """Return the arm with the best mean; None when none finished.
+
+    Only arms that failed on the fewest seeds compete, over the seeds that all of them finished: an
+    arm that survived one easy seed must not win by it.
+
+    Args:
+        values: The arms' values by seed.
+        lost: Seeds that arms have lost.
+        mode: "min" or "max".
+    """
+    values = {arm: own for arm, own in values.items() if len(own)}
+    fewest = min((len(lost[arm]) for arm in values), default=0)
+    values = {arm: own for arm, own in values.items() if len(lost[arm]) == fewest}
+    if not values:
+        return None
+    common = sorted(set.intersection(*(set(own.index) for own in values.values())))
+    means = {arm: float((own[common] if common else own).mean()) for arm, own in values.items()}
+    choose = min if mode == "min" else max
+    return choose(means, key=means.__getitem__)
