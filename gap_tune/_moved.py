@@ -38,6 +38,8 @@ _NOW |= {
     "gap_tune.study.records": "gap_tune.records.studies",
     "gap_tune.report.experiment": "gap_tune.records.experiments",
     "gap_tune.workloads.families": "gap_tune.training.families.table",
+    # What keeps the perturbations of a population within their space.
+    "gap_tune.study.searches": "gap_tune.study.methods.pbt",
 }
 
 

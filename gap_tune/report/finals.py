@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from gap_tune.records.studies import Records
+from gap_tune.tune.spelling import is_fixed_name
 
-_FIXED = "fixed:"
 _COMPARED = ("validation_", "test_")
 
 
@@ -22,7 +22,7 @@ def arm_names(records: Records) -> list[str]:
 
 def fixed_arms(records: Records) -> list[str]:
     """Return the arms of fixed momenta, one or a grid of them, in study order."""
-    return [arm for arm in arm_names(records) if arm.startswith(_FIXED)]
+    return [arm for arm in arm_names(records) if is_fixed_name(arm)]
 
 
 def unit(records: Records) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from gap_tune.errors import GapTuneError, InvalidValueError, check_count, check_range
-from gap_tune.study.arms import check_arms, parse_arm
-from gap_tune.study.budget import Budget
+from gap_tune.study.arms import check_arms
+from gap_tune.study.budget import ArmBudget
 from gap_tune.study.conditions import (
     check_family,
     check_lr,
@@ -21,6 +21,7 @@ from gap_tune.study.conditions import (
     check_metric,
     check_mode,
 )
+from gap_tune.study.grammar import parse_arm
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.registry import find_workload
 
@@ -67,7 +68,7 @@ _KEYS: Mapping[str, _Key] = {
     "epochs": _count("epochs"),
     "lr": _Key("a number", _NUMBER, check_lr),
     "lr_range": _Key("a list of two numbers", (list,), check_lr_range, _NUMBER),
-    "budget": _text(Budget.parse),
+    "budget": _text(ArmBudget.parse),
     "reports_per_epoch": _count("reports_per_epoch"),
     "cpus": _count("cpus"),
     "cpus_per_trial": _count("cpus_per_trial"),
