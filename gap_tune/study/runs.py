@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Where the workers of trials that have several keep their checkpoints.
 _RANKS = "ranks"
-# Of a trial: a worker that dies takes it back to its last checkpoint.
+# A trial whose worker dies goes back to its last checkpoint, so often at most.
 _MAX_FAILURES = 2
-# Checkpoints per trial: of one, what Ray saved last may name the one that it deletes next.
+# Were one checkpoint kept per trial, what Ray saved last might name the one that it deletes next.
 _KEPT = 2
 
 

@@ -10,7 +10,7 @@ import optuna
 from gap_tune.study.methods.base import USUAL_MOMENTUM, SearchTask
 from gap_tune.study.methods.sampling import Sampling
 
-# Of optuna's TPE, which would otherwise spend ten trials at random.
+# Left to itself, TPE spends ten trials at random, however few there are.
 _MOST_RANDOM_TRIALS = 10
 
 

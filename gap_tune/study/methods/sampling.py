@@ -15,7 +15,7 @@ from gap_tune.study.methods.base import USUAL_MOMENTUM, Search, SearchMethod, Se
 from gap_tune.study.methods.spending import WithinSteps
 from gap_tune.tune import GapScheduler, GapSearch
 
-# Of successive halving. Nothing is stopped before a ninth of a full trial.
+# Successive halving keeps a third of the trials. Nothing is stopped before a ninth of a full trial.
 REDUCTION = 3
 
 
