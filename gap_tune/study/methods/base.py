@@ -50,7 +50,8 @@ class SearchTask:
         arm: The arm.
         seed: Seeds the search, and is the seed of all its trials.
         trials: How many trials to start; None starts as many as ``full_trials`` pay.
-        full_trials: The budget in full trials, of methods that stop trials early; else None.
+        full_trials: The budget in full trials, of methods that stop trials early; else None. The
+            searcher has to keep to it, as ``methods.spending.WithinSteps`` does.
     """
 
     conditions: Conditions
@@ -106,17 +107,7 @@ class SearchMethod(ABC):
 
     Subclasses are frozen dataclasses with a ``name``, by which arms are called ``<name>`` and
     ``<name>:<trials>``, and defaults for all their fields. One of this package stands in
-    ``table.METHODS``; those of others are entry points of the group "gap_tune.search_methods"::
-
-        @dataclass(frozen=True)
-        class Halving(SearchMethod):
-            name = "halving"
-            stops_early = True
-            trials: int = 16
-
-            def search(self, task):
-                space, first = task.space(task.family_momentum())
-                return Search(space, task.trials, ..., ...)
+    ``table.METHODS``; those of others are entry points of the group "gap_tune.search_methods".
 
     Args:
         trials: Trials that the arm takes per seed when left to itself. Eight is a small search
@@ -130,6 +121,19 @@ class SearchMethod(ABC):
 
     Raises:
         InvalidValueError: When ``trials`` is less than ``fewest``.
+
+    >>> from ray.tune.search import BasicVariantGenerator
+    >>> from gap_tune import GapScheduler
+    >>> @dataclass(frozen=True)
+    ... class Chance(SearchMethod):
+    ...     name = "chance"
+    ...     trials: int = 16
+    ...     def search(self, task):
+    ...         space, _ = task.space(task.family_momentum())
+    ...         searcher = BasicVariantGenerator(random_state=task.seed)
+    ...         return Search(space, task.trials, searcher, GapScheduler())
+    >>> Chance().trials, Chance(4).trials
+    (16, 4)
     """
 
     name: ClassVar[str]
