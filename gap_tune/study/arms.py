@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gap_tune.errors import InvalidValueError
+from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.rules import AlignmentRule, RuleSpec, describe_rule, get_rule
 from gap_tune.study.methods.base import SearchMethod
 from gap_tune.training.families.table import get_family
@@ -42,7 +42,7 @@ class Arm:
 
     Raises:
         InvalidValueError: When ``rule`` is unknown, or has other options.
-        UnsupportedError: When ``rule`` cannot be imported or is none.
+        UnsupportedError: When ``rule`` cannot be imported or is none, or ``search`` is no method.
 
     >>> Arm("fixed:0.9", 0.9).is_fixed
     True
@@ -63,6 +63,10 @@ class Arm:
         if self.rule is not None:
             # Its errors are told here, rather than by every trial.
             get_rule(self.rule)
+        if not isinstance(self.search, SearchMethod | None):
+            raise UnsupportedError(
+                f"search of an arm must be a SearchMethod, but got {self.search!r:.200}."
+            )
 
     @property
     def trials(self) -> int:

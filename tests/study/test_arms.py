@@ -114,6 +114,11 @@ def test_an_arm_owns_its_rule() -> None:
         Arm("mine", rule={"name": "paper", "speed": 3})
 
 
+def test_the_search_of_an_arm_is_a_method_not_its_name() -> None:
+    with pytest.raises(UnsupportedError, match="must be a SearchMethod, but got 'optuna'"):
+        Arm("mine", search="optuna")  # type: ignore[arg-type]
+
+
 def test_held_out_gradients_of_an_arm_without_a_rule_are_not_taken_in_vain() -> None:
     assert Arm("mine", validation_every=2).rule == VALIDATION
     assert Arm("mine", validation_every=2, rule="paper").rule == "paper"
