@@ -10,7 +10,8 @@ LOWEST_STAMP := .venv-lowest/.ready
 LOWEST_PYTHON ?= 3.11
 LOWEST_TESTS := gap_tune tests/contracts tests/test_cli.py tests/test_requirements.py \
 	tests/dashboards/test_files.py tests/optim/test_reference.py tests/report/test_images.py \
-	tests/report/test_page.py tests/study/test_study.py tests/tune tests/training/test_in_tune.py
+	tests/panel/test_settings.py tests/report/test_page.py tests/study/test_files.py \
+	tests/study/test_study.py tests/tune tests/training/test_in_tune.py
 
 .PHONY: demo test lowest faults lint format check bench dashboard clean
 .DELETE_ON_ERROR:

@@ -40,6 +40,8 @@ _NOW |= {
     "gap_tune.workloads.families": "gap_tune.training.families.table",
     "gap_tune.tune.deciding": "gap_tune.tune.scheduling.decider",
     "gap_tune.tune.decisions": "gap_tune.tune.scheduling.decision_log",
+    # What keeps the perturbations of a population within their space.
+    "gap_tune.study.searches": "gap_tune.study.methods.pbt",
 }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from gap_tune import cli
 from gap_tune.control.update import update_of
-from gap_tune.study.arms import arm_names, parse_arm
+from gap_tune.study.grammar import arm_names, parse_arm
 from gap_tune.theory.families import THEORY_FAMILIES, Implementation, Update
 from gap_tune.workloads.registry import get_workload, workload_names
 

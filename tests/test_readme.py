@@ -16,9 +16,9 @@ import yaml
 from ray import tune
 
 from gap_tune import cli
-from gap_tune.study.arms import parse_arm
-from gap_tune.study.budget import Budget
+from gap_tune.study.budget import ArmBudget
 from gap_tune.study.files import read_study_file
+from gap_tune.study.grammar import parse_arm
 from tests import readme_messages
 
 ROOT = Path(__file__).parent.parent
@@ -131,7 +131,7 @@ def check_options(name: str, *arguments: str) -> None:
     if name == "compare":
         for arm in (parsed.params["arms"] or "gap").split(","):
             parse_arm(arm)
-        Budget.parse(parsed.params["budget"] or "own")
+        ArmBudget.parse(parsed.params["budget"] or "own")
 
 
 @pytest.mark.slow

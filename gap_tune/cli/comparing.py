@@ -25,9 +25,10 @@ def demo(
     progress: Style = "auto",
 ) -> None:
     """Compare GAP with a sweep of six fixed momenta on real handwritten digits."""
-    from gap_tune.study.arms import DEMO_MOMENTA, GAP, fixed_arm
+    from gap_tune.study.grammar import DEMO_MOMENTA
+    from gap_tune.tune.spelling import GAP_NAME, fixed_name
 
-    arms = [GAP.name, *(fixed_arm(momentum).name for momentum in DEMO_MOMENTA)]
+    arms = [GAP_NAME, *map(fixed_name, DEMO_MOMENTA)]
     given = {"workload": DEMO_WORKLOAD, "arms": arms, "seeds": seeds, "epochs": epochs}
     _compare({**given, "cpus": cpus, "out": out}, style=progress)
 

@@ -14,7 +14,7 @@ def workloads(incomplete: str) -> list[str]:
 
 def arms(incomplete: str) -> list[str]:
     """Return what the last one of a list of arms may become."""
-    from gap_tune.study.arms import arm_names
+    from gap_tune.study.grammar import arm_names
 
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")

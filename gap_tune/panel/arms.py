@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.study.arms import parse_arm
+from gap_tune.study.grammar import parse_arm
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.tune import GapSearch
 
 METRIC = "validation_loss"
-_FIXED = "fixed:"
-
-
-def is_fixed(name: str) -> bool:
-    """Tell whether an arm keeps one momentum."""
-    return name.startswith(_FIXED)
 
 
 def arm_name(text: str) -> str:

@@ -13,7 +13,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder. [default: gap_tune_resul
 Cpus = Annotated[int | None, typer.Option(help="CPU cores, one run each. [default: all]")]
 Quick = Annotated[bool, typer.Option(help="Only check that everything runs, in a minute or two.")]
 Arms = Annotated[str | None, typer.Option(help="Methods, by commas. [default: the settings']")]
-Settings = Annotated[Path | None, typer.Option(help="TOML file. [default: gap_tune's own]")]
+Settings = Annotated[Path | None, typer.Option(help="YAML file. [default: gap_tune's own]")]
 
 
 def panel(

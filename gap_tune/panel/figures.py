@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import gmean
 
-from gap_tune.panel.arms import is_fixed
 from gap_tune.panel.scores import ACROSS, TUNED, Scores
 from gap_tune.panel.summary import standing
 from gap_tune.report.figures.style import ArmLook, figure, floats, label
+from gap_tune.tune.spelling import is_fixed_name
 
 # Told apart with every common colour vision; dashes and symbols say the same again.
 _COLOURS = ("#D55E00", "#9467BD", "#CC79A7", "#009E73", "#A69500", "#0072B2")
@@ -26,8 +26,8 @@ _MEASURES = {TUNED: "each arm at its tuned learning rate", ACROSS: "mean over le
 
 def looks(scores: Scores) -> dict[str, ArmLook]:
     """Return the look of each arm: fixed momenta in greys, the others in colours."""
-    fixed = [arm for arm in scores.arms if is_fixed(arm)]
-    others = [arm for arm in scores.arms if not is_fixed(arm)]
+    fixed = [arm for arm in scores.arms if is_fixed_name(arm)]
+    others = [arm for arm in scores.arms if not is_fixed_name(arm)]
     found = {}
     for place, arm in enumerate(others):
         i = place % len(_COLOURS)
@@ -112,7 +112,7 @@ def momenta(scores: Scores, setting: str) -> Any:
     for arm, look in looks(scores).items():
         own = runs[(runs["arm"] == arm) & (runs["lr"] == tuned.get(arm))]
         mean = _course(own["momenta"])
-        if is_fixed(arm) or not len(mean):
+        if is_fixed_name(arm) or not len(mean):
             continue
         plot.add_scatter(
             x=floats(np.arange(1, len(mean) + 1) / len(mean)),

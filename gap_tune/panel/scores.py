@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from gap_tune.errors import StateError
-from gap_tune.panel.arms import is_fixed
 from gap_tune.report.paired import PairedDifference
+from gap_tune.tune.spelling import is_fixed_name
 
 SIGNIFICANCE = 0.05
 TUNED, ACROSS = "tuned", "across"
@@ -91,7 +91,7 @@ def _runs(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _cells(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the cells of one setting."""
     arms = list(dict.fromkeys(runs["arm"]))
-    fixed = [arm for arm in arms if is_fixed(arm)]
+    fixed = [arm for arm in arms if is_fixed_name(arm)]
     losses = {arm: _losses(runs[runs["arm"] == arm]) for arm in arms}
     rivals = {
         measure: min(fixed, key=lambda arm: losses[arm][measure][0], default=None)

@@ -1,23 +1,27 @@
-"""PanelSettings: what the panel runs, read from a TOML file and checked."""
+"""PanelSettings: what the panel runs, read from a YAML file and checked."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import ConfigDict
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.panel.arms import arm_name, family_of
+from gap_tune.study.checked_yaml import FileKind, Flag, Number, Text, WholeNumber, checked
 from gap_tune.training.families.table import get_family
 from gap_tune.workloads import get_workload
+from gap_tune.workloads.registry import find_workload
 
-SHIPPED = Path(__file__).with_name("settings.toml")
+SHIPPED = Path(__file__).with_name("settings.yaml")
 _QUICK_SEEDS = 2
 _QUICK_RATES = 2
+# Pydantic validates files only: settings that are made in Python check their values themselves.
+_OF_FILES = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,17 @@ class Setting:
         quick: Whether the quick panel has it.
     """
 
-    name: str
-    workload: str
-    family: str
-    batch_size: int
-    epochs: int
-    reports_per_epoch: int = 4
-    options: Mapping[str, Any] = field(default_factory=dict)
-    lr: float | None = None
-    quick: bool = False
+    __pydantic_config__: ClassVar[ConfigDict] = _OF_FILES
+
+    name: Text
+    workload: Annotated[Text, checked(find_workload)]
+    family: Text
+    batch_size: WholeNumber
+    epochs: WholeNumber
+    reports_per_epoch: WholeNumber = 4
+    options: Mapping[Text, Any] = field(default_factory=dict)
+    lr: Number | None = None
+    quick: Flag = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "reports_per_epoch"):
@@ -86,11 +92,13 @@ class PanelSettings:
         InvalidValueError: When a value is out of range or a name stands twice.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _OF_FILES
+
     settings: tuple[Setting, ...]
-    arms: tuple[str, ...]
-    seeds: int = 4
-    lr_span: float = 30.0
-    lr_count: int = 5
+    arms: tuple[Annotated[Text, checked(arm_name)], ...]
+    seeds: WholeNumber = 4
+    lr_span: Number = 30.0
+    lr_count: WholeNumber = 5
 
     def __post_init__(self) -> None:
         check_count("seeds", self.seeds, 2)
@@ -122,42 +130,25 @@ class PanelSettings:
         return {**rest, "settings": [asdict(setting) for setting in self.settings]}
 
 
+_KIND = FileKind(
+    "a panel file",
+    PanelSettings,
+    {
+        "settings": "a list of mappings",
+        "arms": "a list of names",
+        "options": "a mapping of names to values",
+    },
+)
+
+
 def read_settings(path: Path | str | None = None) -> PanelSettings:
-    """Return the settings in a TOML file, by default those that gap_tune ships.
+    """Return the settings in a YAML file, by default those that gap_tune ships.
 
     Raises:
-        InvalidValueError: When the file cannot be read, is no TOML, or says something unknown.
+        InvalidValueError: When the file cannot be read, is not YAML, or says something that no
+            panel can have; one line with the file's name and the line's number.
 
     >>> len(read_settings().settings) >= 8
     True
     """
-    path = SHIPPED if path is None else Path(path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidValueError(
-            f"settings must be a TOML file that can be read, but got {path}: {error}."
-        ) from None
-    tables = data.pop("setting", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise InvalidValueError(f"{path} must hold its settings as [[setting]], but got {tables}.")
-    settings = tuple(_made(Setting, table, f"a [[setting]] of {path}") for table in tables)
-    arms = data.pop("arms", ())
-    if not isinstance(arms, list) or not all(isinstance(arm, str) for arm in arms):
-        raise InvalidValueError(f"arms of {path} must be a list of names, but got {arms!r}.")
-    panel: PanelSettings = _made(
-        PanelSettings, {**data, "settings": settings, "arms": tuple(arms)}, str(path)
-    )
-    return panel
-
-
-def _made(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    """Return a dataclass of the values, which must be among its fields."""
-    known = [each.name for each in fields(kind)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise InvalidValueError(f"keys of {where} must be among {known}, but got {unknown}.")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise InvalidValueError(f"{where} must be complete, but got: {error}.") from None
+    return _KIND.read(SHIPPED if path is None else path)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pandas as pd
 from scipy import stats
 
-from gap_tune.panel.arms import is_fixed
 from gap_tune.panel.scores import MEASURES, TUNED, Scores
 from gap_tune.report.paired import CONFIDENCE
+from gap_tune.tune.spelling import is_fixed_name
 
 # From here on a percentage is harder to read than a factor.
 _LARGE = 10.0
@@ -87,7 +87,7 @@ def best_single(scores: Scores, measure: str) -> str | None:
 
     It is chosen by the very losses that it is judged by, which favours it; None without any.
     """
-    fixed = [arm for arm in scores.arms if is_fixed(arm)]
+    fixed = [arm for arm in scores.arms if is_fixed_name(arm)]
     return min(fixed, key=lambda arm: standing(scores, arm, measure).ratio, default=None)
 
 
@@ -128,7 +128,7 @@ def _arm_row(scores: Scores, arm: str) -> dict[str, Any]:
 
 def _overhead(scores: Scores, own: pd.DataFrame) -> dict[str, float]:
     """Return what steps cost more than the fixed arms' of the same setting."""
-    fixed = scores.cells[scores.cells["arm"].map(is_fixed)]
+    fixed = scores.cells[scores.cells["arm"].map(is_fixed_name)]
     plain = fixed.groupby("setting")["ms_per_step"].median().reindex(own.index)
     extra = own["ms_per_step"] - plain
     return {

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gap_tune.formatting import count, plural
-from gap_tune.panel.arms import is_fixed
 from gap_tune.panel.scores import ACROSS, MEASURES, SIGNIFICANCE, TUNED, Scores
 from gap_tune.panel.summary import best_single, percent, standing
+from gap_tune.tune.spelling import is_fixed_name
 
 Kind = Literal["gain", "no gain", "loss", "undecided"]
 
@@ -40,7 +40,7 @@ def verdict(scores: Scores, arm: str = "gap") -> PanelVerdict:
     The arm is ahead or behind in a measure when the 95 % interval of its ratio to the best fixed
     momentum of each setting, Student's t over the settings, lies on one side of 1.
     """
-    if arm not in scores.arms or not any(map(is_fixed, scores.arms)):
+    if arm not in scores.arms or not any(map(is_fixed_name, scores.arms)):
         return PanelVerdict("undecided", f"Nothing to compare: it takes {arm} and a fixed arm.")
     kinds = [standing(scores, arm, measure).kind for measure in MEASURES]
     if "undecided" in kinds:
@@ -114,7 +114,7 @@ def _standing_sentence(scores: Scores, arm: str, measure: str) -> str:
 
 def _cost(scores: Scores, arm: str) -> str:
     steps = scores.cells.groupby("arm")["steps"].sum()
-    fixed = [name for name in scores.arms if is_fixed(name)]
+    fixed = [name for name in scores.arms if is_fixed_name(name)]
     return (
         f"Cost: {count(steps[arm])} training steps for {arm}, {count(steps[fixed].sum())} to find "
         f"the best of {len(fixed)} fixed momenta."

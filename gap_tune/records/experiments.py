@@ -18,9 +18,8 @@ from gap_tune.records.records import Records
 from gap_tune.records.saved_state import SavedState, is_saved_in, tune_config
 from gap_tune.records.trials import Trial, read_trial, trial_folders
 from gap_tune.tune import keys
+from gap_tune.tune.spelling import GAP_NAME, GAP_TRIAL_NAME, fixed_name, is_fixed_name
 
-# The arm whose momentum the scheduler tunes.
-GAP = "gap"
 # Pages show the metric and so many others that trials report.
 _MOST_METRICS = 6
 _PACKAGES = ("gap-tune", "ray", "torch")
@@ -101,11 +100,14 @@ def arm_of(config: Mapping[str, Any]) -> str:
     """
     mode = keys.section(config).get("mode")
     if mode == keys.MODE_SCHEDULER:
-        return GAP
+        return GAP_NAME
     if mode == keys.MODE_TRIAL:
-        return "gap-trial"
+        return GAP_TRIAL_NAME
     momentum = keys.momentum_of(config)
-    return f"fixed:{momentum:g}" if isinstance(momentum, int | float) else "other"
+    if not isinstance(momentum, int | float):
+        return "other"
+    # A searcher draws all digits, of which tables need only so many.
+    return fixed_name(float(f"{momentum:g}"))
 
 
 def _read_trials(folder: Path) -> list[Trial]:
@@ -180,7 +182,7 @@ def _seed(config: Mapping[str, Any]) -> Any:
 
 
 def _ordered(arms: Iterable[str]) -> list[str]:
-    return sorted(set(arms), key=lambda arm: (arm.startswith("fixed:"), arm))
+    return sorted(set(arms), key=lambda arm: (is_fixed_name(arm), arm))
 
 
 def _metrics(results: pd.DataFrame) -> list[str]:

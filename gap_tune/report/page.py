@@ -13,7 +13,7 @@ from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures import courses, plots
 from gap_tune.report.html import page_figure, render_page
 from gap_tune.report.verdict import Verdict, verdict
-from gap_tune.study.arms import GAP
+from gap_tune.tune.spelling import GAP_NAME
 
 # What a page shows of a study that does not say so itself.
 _SAID_OF_NONE = {"settings": {}, "versions": {}, "command": "", "experiment": ""}
@@ -101,7 +101,7 @@ def _decided(trial: TunedTrial, runs: list[DecisionRun], trials: int) -> dict[st
 
 def _pairs(comparison: Comparison, answer: Verdict) -> list[dict[str, Any]]:
     """Return GAP and the best fixed arm seed by seed."""
-    gap, fixed = (comparison.values(arm) for arm in (GAP.name, answer.best_fixed))
+    gap, fixed = (comparison.values(arm) for arm in (GAP_NAME, answer.best_fixed))
     return [
         {"seed": seed, "gap": gap[seed], "fixed": fixed[seed], "difference": difference}
         for seed, difference in answer.difference.by_seed.items()

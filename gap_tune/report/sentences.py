@@ -10,15 +10,15 @@ from gap_tune.formatting import count, duration, number, plural
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.cost import Cost
 from gap_tune.report.paired import CONFIDENCE, PairedDifference
-from gap_tune.study.arms import GAP
+from gap_tune.tune.spelling import GAP_NAME
 
 _FEW_SEEDS = 5
 
 
 def means(comparison: Comparison) -> str:
     """Return the means of GAP and the best fixed arm, and the interval between them."""
-    gap, fixed = comparison.values(GAP.name), comparison.values(comparison.best_fixed)
-    difference = comparison.differences[GAP.name]
+    gap, fixed = comparison.values(GAP_NAME), comparison.values(comparison.best_fixed)
+    difference = comparison.differences[GAP_NAME]
     seeds = list(difference.by_seed)
     if not seeds:
         return ""
@@ -35,7 +35,7 @@ def on_test_data(comparison: Comparison) -> str:
     metric = comparison.metric.replace("validation_", "test_", 1)
     if metric == comparison.metric or metric not in comparison.metrics:
         return ""
-    difference = comparison.difference(GAP.name, metric)
+    difference = comparison.difference(GAP_NAME, metric)
     if not difference.by_seed:
         return ""
     return f"On test data, in {metric}: {_side(difference.mean)}{_interval(difference)}."
@@ -84,7 +84,7 @@ def hindsight(comparison: Comparison) -> str:
 
 def cost(comparison: Comparison) -> str:
     """Return the trials per seed and training steps of GAP and of all fixed arms together."""
-    gap, fixed = comparison.costs[GAP.name], Cost.of(comparison.records, comparison.fixed_arms)
+    gap, fixed = comparison.costs[GAP_NAME], Cost.of(comparison.records, comparison.fixed_arms)
     gap_trials, fixed_trials = (each.trials / max(each.seeds, 1) for each in (gap, fixed))
     return (
         f"Cost: {plural(gap_trials, 'trial')} per seed for GAP, {count(fixed_trials)} "
@@ -133,7 +133,7 @@ def progress(comparison: Comparison) -> str:
 
 def unpaired(comparison: Comparison) -> str:
     """Return why no test compares the arms, and what would let one."""
-    both = GAP.name in comparison.arms and comparison.fixed_arms
+    both = GAP_NAME in comparison.arms and comparison.fixed_arms
     if both and not comparison.records.study["paired"]:
         why = "its trials share no seeds, so they differ in more than momentum"
     else:

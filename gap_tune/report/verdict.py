@@ -11,7 +11,7 @@ from gap_tune.records.records import Records
 from gap_tune.report import sentences
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.paired import PairedDifference
-from gap_tune.study.arms import GAP
+from gap_tune.tune.spelling import GAP_NAME
 
 Kind = Literal["gain", "no gain", "loss", "undecided"]
 
@@ -58,7 +58,7 @@ def verdict(study: Records | Comparison) -> Verdict:
     """
     comparison = Comparison.of(study)
     said = comparison.records.study
-    comparable = GAP.name in comparison.arms and comparison.fixed_arms
+    comparable = GAP_NAME in comparison.arms and comparison.fixed_arms
     if "experiment" in said and not (comparable and said["paired"]):
         return _without_pairs(comparison)
     if not comparable:
@@ -70,8 +70,8 @@ def verdict(study: Records | Comparison) -> Verdict:
             "Undecided: no trial of a fixed arm has finished.",
         )
         return Verdict(kind, headline, cost=cost)
-    difference = comparison.differences[GAP.name]
-    lost = comparison.lost_seeds[GAP.name] & set(comparison.values(best).index)
+    difference = comparison.differences[GAP_NAME]
+    lost = comparison.lost_seeds[GAP_NAME] & set(comparison.values(best).index)
     kind, headline = (
         _incomplete(comparison.records)
         or _unreliable(difference, best, lost)

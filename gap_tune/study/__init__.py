@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from gap_tune.records.records import Records as Records
     from gap_tune.records.studies import read_records as read_records
     from gap_tune.study.arms import Arm as Arm
-    from gap_tune.study.arms import parse_arm as parse_arm
-    from gap_tune.study.budget import Budget as Budget
+    from gap_tune.study.budget import ArmBudget as ArmBudget
+    from gap_tune.study.grammar import parse_arm as parse_arm
+    from gap_tune.study.methods.base import Search as Search
+    from gap_tune.study.methods.base import SearchMethod as SearchMethod
+    from gap_tune.study.methods.base import SearchTask as SearchTask
     from gap_tune.study.resources import Resources as Resources
     from gap_tune.study.study import Study as Study
 else:
@@ -23,8 +26,10 @@ else:
         {
             "gap_tune.records.records": ["Records"],
             "gap_tune.records.studies": ["read_records"],
-            "gap_tune.study.arms": ["Arm", "parse_arm"],
-            "gap_tune.study.budget": ["Budget"],
+            "gap_tune.study.arms": ["Arm"],
+            "gap_tune.study.budget": ["ArmBudget"],
+            "gap_tune.study.grammar": ["parse_arm"],
+            "gap_tune.study.methods.base": ["Search", "SearchMethod", "SearchTask"],
             "gap_tune.study.resources": ["Resources"],
             "gap_tune.study.study": ["Study"],
         },

@@ -1,4 +1,4 @@
-"""Budget: what every arm of a study may spend on a seed."""
+"""ArmBudget: what every arm of a study may spend on a seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FORM = "budget must be 'own', 'trials:<n>', 'steps:<n>' or 'steps:<n>x'"
 
 
 @dataclass(frozen=True)
-class Budget:
+class ArmBudget:
     """What an arm may spend per seed.
 
     - ``own``: each arm its own number of trials.
@@ -25,7 +25,7 @@ class Budget:
         kind: "own", "trials", "steps", or "full" for multiples of a full trial.
         amount: How many of them.
 
-    >>> str(Budget.parse("steps:3x")), Budget.parse("trials:8").amount
+    >>> str(ArmBudget.parse("steps:3x")), ArmBudget.parse("trials:8").amount
     ('steps:3x', 8)
     """
 
@@ -33,7 +33,7 @@ class Budget:
     amount: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> Budget:
+    def parse(cls, text: str) -> ArmBudget:
         """Return the budget that ``str(budget)`` is of.
 
         Raises:
@@ -64,7 +64,7 @@ class Budget:
         Raises:
             InvalidValueError: When it pays less than one.
 
-        >>> Budget.parse("steps:250").full_trials(100)
+        >>> ArmBudget.parse("steps:250").full_trials(100)
         2.5
         """
         share = float(self.amount) if self.kind == "full" else self.amount / steps_of_a_trial
@@ -79,7 +79,7 @@ class Budget:
     def text(self) -> str:
         """The budget in words.
 
-        >>> Budget.parse("trials:8").text
+        >>> ArmBudget.parse("trials:8").text
         'every arm at 8 trials per seed'
         """
         plural = "" if self.amount == 1 else "s"

@@ -29,7 +29,7 @@ def describe(study: Study) -> dict[str, Any]:
     ``shared_trials`` is the number of trials in the run that arms share, ``runs`` has the folder,
     arm and seed of each run that belongs to one arm.
     """
-    shared = [study.trials_per_seed(arm) or 0 for arm in study.arms if study.shares(arm)]
+    shared = [study.trials_per_seed(arm) or 0 for arm in study.arms if study.plan.shares(arm)]
     return {
         "arms": [arm.name for arm in study.arms],
         "seeds": study.seeds,
@@ -41,9 +41,9 @@ def describe(study: Study) -> dict[str, Any]:
         "resources": asdict(study.resources),
         "shared_trials": sum(shared) * study.seeds,
         "runs": [
-            {"folder": run.folder.name, "arm": run.arm, "seed": run.seed}
+            {"folder": run.folder.name, "arm": run.search.arm, "seed": run.search.seed}
             for run in study.runs()
-            if run.arm is not None
+            if run.search.arm is not None
         ],
         "command": without_secrets(" ".join(["gap-tune", *sys.argv[1:]])),
         "versions": {"python": platform.python_version()}

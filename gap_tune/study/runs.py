@@ -1,4 +1,4 @@
-"""Run: one Ray Tune run of a study, that starts, ends, fails or continues by itself."""
+"""RayRun: one Ray Tune run of a study, that starts, ends, fails or continues by itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ray import tune
 from gap_tune.errors import StorageError
 from gap_tune.records.saved_state import SavedState
 from gap_tune.records.studies import RUN_FILE, STUDY_FILE, run_state
+from gap_tune.study.planning import PlannedSearch
 from gap_tune.study.resources import Resources
-from gap_tune.study.searches import Search
 from gap_tune.study.store import Store
 from gap_tune.training.distributed import train_on_ranks
 from gap_tune.training.loop import train
@@ -27,35 +27,31 @@ logger = logging.getLogger(__name__)
 
 # Where the workers of trials that have several keep their checkpoints.
 _RANKS = "ranks"
-# Of a trial: a worker that dies takes it back to its last checkpoint.
+# A trial whose worker dies goes back to its last checkpoint, so often at most.
 _MAX_FAILURES = 2
-# Checkpoints per trial: of one, what Ray saved last may name the one that it deletes next.
+# Were one checkpoint kept per trial, what Ray saved last might name the one that it deletes next.
 _KEPT = 2
 
 
 @dataclass(frozen=True)
-class Run:
+class RayRun:
     """A Ray Tune run, in a folder of its own.
 
     Attributes:
         folder: Ray Tune's experiment folder, or the local copy of it.
-        search: Makes what chooses, starts and stops the trials.
+        search: Makes what chooses, starts and stops the trials, and tells whose they are.
         metric: Reported metric to compare by.
         mode: "min" or "max".
         resources: Of its trials.
         store: The study's storage, which the folder is in.
-        arm: The arm that it belongs to; None when several share it.
-        seed: The seed; None when it has all.
     """
 
     folder: Path
-    search: Callable[[], Search]
+    search: PlannedSearch
     metric: str
     mode: str
     resources: Resources
     store: Store
-    arm: str | None = None
-    seed: int | None = None
 
     def go(self, callbacks: Sequence[tune.Callback] = ()) -> bool:
         """Start the run, or continue it where it was killed; nothing where it has finished.
@@ -92,7 +88,7 @@ class Run:
         return True
 
     def _started(self, callbacks: Sequence[tune.Callback]) -> tune.Tuner:
-        search = self.search()
+        search = self.search.make()
         return tune.Tuner(
             self._trainable(),
             param_space=dict(search.space),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ from ray import tune
 from gap_tune.errors import InvalidValueError, UnsupportedError, check_count
 from gap_tune.records.records import Records
 from gap_tune.records.studies import EXPERIMENT, RUNS, STUDY_FILE, read_records
-from gap_tune.study.arms import ASHA, GRID, MEDIAN, PBT, Arm, check_arms, parse_arm
-from gap_tune.study.budget import Budget
+from gap_tune.study.arms import Arm, check_arms
+from gap_tune.study.budget import ArmBudget
 from gap_tune.study.conditions import make_conditions
 from gap_tune.study.describe import arguments_of, describe, differences
+from gap_tune.study.grammar import parse_arm
+from gap_tune.study.planning import Plan, PlannedSearch
 from gap_tune.study.remote_store import open_store
 from gap_tune.study.resources import Resources
-from gap_tune.study.runs import Run, file_name
-from gap_tune.study.searches import planned, searched
+from gap_tune.study.runs import RayRun, file_name
 from gap_tune.study.store import Store
 from gap_tune.tune.monitoring.histogram import MomentumHistogram
 from gap_tune.tune.monitoring.metrics import RayMetrics
@@ -46,7 +46,7 @@ class Study:
             Arms of another family have that family's recipe, times the same factor.
         lr_range: Where searches look for that learning rate; None from a tenth of ``lr`` to three
             times it.
-        budget: What an arm may spend per seed, as of ``Budget``: "own", "trials:8", "steps:4000"
+        budget: What an arm may spend per seed, as of ``ArmBudget``: "own", "trials:8", "steps:4000"
             or "steps:4x".
         reports_per_epoch: How often a trial reports, and so may change momentum, per epoch.
         resources: CPU cores and GPUs; default all cores and no GPU.
@@ -55,10 +55,12 @@ class Study:
 
     Attributes:
         store: The storage, and the local copy of what can be read of one elsewhere.
+        plan: The searches that it is made of, and how many trials each has.
 
     Raises:
         InvalidValueError: When an argument is unknown, out of range, or storage is not writable.
-        UnsupportedError: When the arm "pbt" is asked for with several GPUs per trial.
+        UnsupportedError: When the arm "pbt", or another whose trials exchange checkpoints, is asked
+            for with several GPUs per trial.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Study:
         epochs: int | None = None,
         lr: float | None = None,
         lr_range: Sequence[float] | None = None,
-        budget: Budget | str = "own",
+        budget: ArmBudget | str = "own",
         reports_per_epoch: int = 4,
         resources: Resources | None = None,
         storage: Path | str | Store,
@@ -95,16 +97,23 @@ class Study:
             reports_per_epoch=reports_per_epoch,
         )
         self.seeds = check_count("seeds", seeds)
-        self.budget = budget if isinstance(budget, Budget) else Budget.parse(budget)
+        self.budget = budget if isinstance(budget, ArmBudget) else ArmBudget.parse(budget)
+        self.plan = Plan(self.conditions, self.arms, self.seeds, self.budget)
         self.resources = resources or Resources()
         self.store = storage if isinstance(storage, Store) else open_store(storage)
-        if self.resources.ranks > 1 and any(arm.search == PBT for arm in self.arms):
-            raise UnsupportedError(
-                "the arm pbt must have trials of one GPU at most, whose checkpoints Ray Tune can "
-                f"exchange, but got {self.resources.ranks}."
-            )
+        if self.resources.ranks > 1:
+            self._check_exchange()
+        # What a budget of steps pays cannot be told without the data.
         if not self.budget.limits_steps:
-            self._check_populations()
+            self.plan.check_trials()
+
+    def _check_exchange(self) -> None:
+        for arm in self.arms:
+            if arm.search is not None and arm.search.exchanges_checkpoints:
+                raise UnsupportedError(
+                    f"the arm {arm.name} must have trials of one GPU at most, whose checkpoints "
+                    f"Ray Tune can exchange, but got {self.resources.ranks}."
+                )
 
     @property
     def storage(self) -> Path:
@@ -122,70 +131,29 @@ class Study:
         base = self.conditions.recipe_of(Arm("base"))
         return {**self.conditions.settings, **base, "lr_range": list(self.conditions.lr_range)}
 
-    @cached_property
-    def _full_trials(self) -> float | None:
-        """What a budget of steps pays per seed; loads the data to know."""
-        if not self.budget.limits_steps:
-            return None
-        known = self.budget.kind == "full"
-        return self.budget.full_trials(1 if known else self.conditions.steps_of_a_trial())
-
     def trials_per_seed(self, arm: Arm) -> int | None:
-        """Return how many trials an arm starts per seed; None where that depends on their course.
+        """Return how many trials an arm starts per seed; see ``Plan.trials_per_seed``."""
+        return self.plan.trials_per_seed(arm)
 
-        Raises:
-            InvalidValueError: When the budget is less than a full trial.
-        """
-        if self._full_trials is not None:
-            ends_early = arm.search in (ASHA, MEDIAN)
-            return None if ends_early else int(self._full_trials + 1e-9)
-        return self.budget.amount if self.budget.kind == "trials" else arm.trials
+    def total_trials(self) -> int | None:
+        """Return how many trials the study starts; None where that depends on their course."""
+        return self.plan.total_trials()
 
-    def shares(self, arm: Arm) -> bool:
-        """Whether the arm's trials are planned ones of the shared run."""
-        if arm.search == GRID:
-            return self.budget.kind == "own"
-        return arm.search is None and self.trials_per_seed(arm) == 1
-
-    def _check_populations(self) -> None:
-        for arm in self.arms:
-            if arm.search == PBT:
-                check_count(f"trials of the arm {arm.name}", self.trials_per_seed(arm) or 0, 2)
-
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RayRun]:
         """Return the Ray Tune runs: the shared one, if any arm shares it, then seed by seed.
 
         Raises:
             InvalidValueError: When the budget is less than an arm can do with.
         """
-        self._check_populations()
-        of_study = {
-            "metric": self.conditions.metric,
-            "mode": self.conditions.mode,
-            "resources": self.resources,
-            "store": self.store,
-        }
-        shared = tuple(arm for arm in self.arms if self.shares(arm))
-        plan = partial(planned, self.conditions, shared, self.seeds)
-        runs = [Run(self.folder, plan, **of_study)] if shared else []  # type: ignore[arg-type]
-        for seed in range(self.seeds):
-            for arm in (arm for arm in self.arms if arm not in shared):
-                search = partial(
-                    searched,
-                    self.conditions,
-                    arm,
-                    seed,
-                    trials=self.trials_per_seed(arm) or 0,
-                    full_trials=self._full_trials if arm.search in (ASHA, MEDIAN) else None,
-                )
-                folder = self.storage / RUNS / f"{file_name(arm.name)}_seed{seed}"
-                runs.append(Run(folder, search, **of_study, arm=arm.name, seed=seed))  # type: ignore[arg-type]
-        return runs
+        self.plan.check_trials()
+        return [self._run_of(search) for search in self.plan.searches()]
 
-    def total_trials(self) -> int | None:
-        """Return how many trials the study starts; None where that depends on their course."""
-        each = [self.trials_per_seed(arm) for arm in self.arms]
-        return None if None in each else sum(n or 0 for n in each) * self.seeds
+    def _run_of(self, search: PlannedSearch) -> RayRun:
+        folder = self.folder
+        if search.arm is not None:
+            folder = self.storage / RUNS / f"{file_name(search.arm)}_seed{search.seed}"
+        metric, mode = self.conditions.metric, self.conditions.mode
+        return RayRun(folder, search, metric, mode, self.resources, self.store)
 
     def run(self, callbacks: Sequence[tune.Callback] = ()) -> Records:
         """Run all trials and return their records.

@@ -9,7 +9,8 @@ import pytest
 import typer.main
 
 from gap_tune import cli
-from gap_tune.study.arms import check_arms, parse_arm
+from gap_tune.study.arms import check_arms
+from gap_tune.study.grammar import parse_arm
 from gap_tune.workloads import get_workload
 from tests.cluster_configs.files import CONFIGS, FILES, ROOT, joined, studies
 

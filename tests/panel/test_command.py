@@ -59,7 +59,7 @@ def test_the_command_ends_with_table_verdict_csv_and_page(
     assert "8 of them done before" in capsys.readouterr().out
     assert (out / "panel.html").exists()
     assert len(lines(out)) == 8
-    write_settings(tmp_path, ("epochs = 2", "epochs = 3"))
+    write_settings(tmp_path, ("epochs: 2", "epochs: 3"))
     assert call(monkeypatch, *arguments) == 2
     assert "the settings must be those that the panel" in capsys.readouterr().err
 
@@ -67,7 +67,7 @@ def test_the_command_ends_with_table_verdict_csv_and_page(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--settings", "nowhere.toml"], "must be a TOML file"),
+        (["--settings", "nowhere.yaml"], "a panel file must be one that can be read"),
         (["--arms", "gap,adam"], "but got 'adam'"),
         (["--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
         (["--cpus", "many"], "Invalid value for '--cpus'"),
@@ -90,7 +90,7 @@ def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(
 
 @pytest.mark.slow
 def test_a_killed_panel_goes_on_where_it_was(tmp_path: Path) -> None:
-    file, out = write_settings(tmp_path, ("epochs = 2", "epochs = 40")), tmp_path / "out"
+    file, out = write_settings(tmp_path, ("epochs: 2", "epochs: 40")), tmp_path / "out"
     script = Path(sys.executable).parent / "gap-tune"
     command = [script, "panel", "--settings", file, "--out", out, "--cpus", "2"]
     jobs = plan(read_settings(file))

@@ -40,9 +40,9 @@ def test_a_folder_belongs_to_one_panel(tmp_path: Path) -> None:
     note = journal.begin(settings)
     assert journal.begin(settings) == note
     # Other arms belong to the same panel.
-    more = read_settings(write_settings(tmp_path, ('"gap"', '"gap-trial"')))
+    more = read_settings(write_settings(tmp_path, ("[gap,", "[gap-trial,")))
     assert journal.begin(more) == note
-    other = read_settings(write_settings(tmp_path, ("epochs = 2", "epochs = 3")))
+    other = read_settings(write_settings(tmp_path, ("epochs: 2", "epochs: 3")))
     with pytest.raises(StateError, match=r"the settings must be those .* started with"):
         journal.begin(other)
 

@@ -14,7 +14,7 @@ from ray import tune
 from gap_tune import GapScheduler, GapSearch
 from gap_tune.panel.running import Job, initial_losses, run, train
 from gap_tune.panel.settings import Setting
-from gap_tune.study.arms import parse_arm
+from gap_tune.study.grammar import parse_arm
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.training import local
 from gap_tune.training.loop import train as train_in_tune

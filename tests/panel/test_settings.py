@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gap_tune.errors import InvalidValueError
 from gap_tune.panel.panel import plan
-from gap_tune.panel.settings import read_settings
+from gap_tune.panel.settings import PanelSettings, Setting, read_settings
 from gap_tune.workloads import get_workload
 from tests.panel.tiny import SETTINGS, write_settings
 
@@ -67,37 +68,80 @@ def test_configurations_are_those_of_a_studys_first_trials(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "complaint"),
+    ("old", "new", "line", "complaint"),
     [
-        ("seeds = 2", "seeds = 1", "seeds must be an integer of at least 2, but got 1"),
-        ("seeds = 2", "seeds = ", "must be a TOML file that can be read"),
-        ("lr_count = 2", "lr_count = 0", "lr_count must be"),
-        ("lr_span = 30.0", "lr_span = 0.5", "lr_span must be a number"),
-        ("lr_span", "lr_spam", r"must be among .* but got \['lr_spam'\]"),
-        ("epochs = 2", "epochs = 0", "epochs of setting 'one' must be"),
-        ("epochs = 2", "", "must be complete"),
-        ("epochs = 2", "epochs = 2\nspeed = 3", r"but got \['speed'\]"),
-        ("epochs = 2", "epochs = 2\nlr = -1.0", "lr of setting 'one'"),
-        ('"quadratic"', '"imagenet"', "workload must be one of"),
-        ("noise = 0.5", "noise = -1.0", "noise must be"),
-        ('"sgd"', '"prodigy"', "must have momentum, but got 'prodigy'"),
-        ("fixed:0.90", "fixed:1.5", r"in \[0, 1\), but got 1.5"),
-        ("fixed:0.90", "fixed:grid", "must be one run without a search"),
-        ("fixed:0.90", "gap-validation", "without held-out gradients"),
-        ("fixed:0.90", "gap", "one or more different names"),
-        ('["gap", "fixed:0.90"]', '"gap"', "must be a list of names"),
-        ("[[setting]]", "[setting]", r"as \[\[setting\]\]"),
+        ("seeds: 2", "seeds: 1", 1, "seeds must be an integer of at least 2, but got 1"),
+        ("seeds: 2", "seeds: ]", 1, "a panel file must be YAML, but"),
+        ("seeds: 2", "seeds: two", 1, "seeds must be a whole number, but got 'two'"),
+        ("seeds: 2", "seeds: 2.0", 1, "seeds must be a whole number, but got 2.0"),
+        ("lr_count: 2", "lr_count: 0", 3, "lr_count must be"),
+        ("lr_span: 30.0", "lr_span: 0.5", 2, "lr_span must be a number"),
+        ("lr_span", "lr_spam", 2, "a key must be one of ['settings', 'arms', 'seeds', 'lr_span', "),
+        ("lr_span", "lr_spam", 2, "but got 'lr_spam'"),
+        ("lr_span: 30.0", "seeds: 3", 2, "a key must stand once, but 'seeds' stands in line 1 too"),
+        ("epochs: 2", "epochs: 0", 11, "epochs of setting 'one' must be"),
+        ("    epochs: 2\n", "", 6, "a panel file must name epochs, but got none"),
+        ("epochs: 2", "epochs: 2\n    speed: 3", 12, "a key must be one of ['name', 'workload', "),
+        ("epochs: 2", "epochs: 2\n    speed: 3", 12, "but got 'speed'"),
+        ("epochs: 2", "epochs: 2\n    epochs: 3", 12, "'epochs' stands in line 11 too"),
+        ("epochs: 2", "epochs: 2\n    lr: -1.0", 12, "lr of setting 'one'"),
+        ("epochs: 2", "epochs: 2\n    lr: fast", 12, "lr must be a number, but got 'fast'"),
+        ("epochs: 2", "epochs: 2\n    quick: 1", 12, "quick must be true or false, but got 1"),
+        (": quadratic", ": imagenet", 7, "workload must be one of"),
+        (": quadratic", ": collections:Counter", 7, "must be a class with model, data, loss"),
+        ("noise: 0.5", "noise: -1.0", 6, "noise must be"),
+        ("noise: 0.5", "speed: 1.0", 8, "options of quadratic must be among"),
+        ("{samples: 256, noise: 0.5}", "3", 8, "must be a mapping of names to values, but got 3"),
+        ("samples: 256", "3: 256", 8, "options must be a mapping of names to values, but got 3"),
+        (": sgd", ": prodigy", 9, "must have momentum, but got 'prodigy'"),
+        ("fixed:0.90", "fixed:1.5", 4, "in [0, 1), but got 1.5"),
+        ("fixed:0.90", "fixed:grid", 4, "must be one run without a search"),
+        ("fixed:0.90", "gap-validation", 4, "without held-out gradients"),
+        ("fixed:0.90", "gap", 4, "one or more different names"),
+        ('[gap, "fixed:0.90"]', "gap", 4, "arms must be a list of names, but got 'gap'"),
+        ('[gap, "fixed:0.90"]', "[]", 4, "one or more different names"),
+        ('"fixed:0.90"', "0.9", 4, "arms must be a list of names, but got 0.9"),
+        ("epochs: 2", "epochs: 2\n    3: 4", 12, "a key must be one of ['name', 'workload', "),
+        ("epochs: 2", "? [epochs]\n    : 2", 11, "a panel file must be YAML, but found unhashable"),
+        ("{samples: 256, noise: 0.5}", "&own {own: *own}", 8, "unconstructable recursive node"),
+        ("  - name", "    name", 5, "settings must be a list of mappings"),
     ],
 )
-def test_bad_settings_are_refused(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+def test_bad_settings_are_refused(
+    tmp_path: Path, old: str, new: str, line: int, complaint: str
+) -> None:
     assert old in SETTINGS
-    with pytest.raises(InvalidValueError, match=complaint):
-        read_settings(write_settings(tmp_path, (old, new)))
+    path = write_settings(tmp_path, (old, new))
+    with pytest.raises(InvalidValueError) as raised:
+        read_settings(path)
+    message = str(raised.value)
+    assert message.startswith(f"{path}, line {line}: ")
+    assert complaint in message
+    assert "\n" not in message
+
+
+def test_what_settings_have_in_common_may_stand_once(tmp_path: Path) -> None:
+    path = write_settings(tmp_path)
+    text = path.read_text().replace("- name", "- &one\n    name")
+    path.write_text(f"{text}  - <<: *one\n    name: two\n    epochs: 3\n")
+    one, two = read_settings(path).settings
+    assert two == replace(one, name="two", epochs=3)
+    path.write_text(f"{text}  - <<: *one\n    epochs: 0\n")
+    with pytest.raises(InvalidValueError, match="line 14: epochs of setting 'one' must be"):
+        read_settings(path)
+
+
+def test_settings_made_in_python_are_checked_too() -> None:
+    setting = Setting("one", "quadratic", "sgd", 32, 2)
+    with pytest.raises(InvalidValueError, match="epochs of setting 'one' must be"):
+        replace(setting, epochs=0)
+    with pytest.raises(InvalidValueError, match="seeds must be an integer of at least 2"):
+        PanelSettings((setting,), ("gap",), seeds=1)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValueError, match=r"nowhere\.toml"):
-        read_settings(tmp_path / "nowhere.toml")
+    with pytest.raises(InvalidValueError, match=r"nowhere\.yaml: No such file or directory"):
+        read_settings(tmp_path / "nowhere.yaml")
 
 
 def test_the_shipped_text_is_a_small_language_task() -> None:

@@ -7,7 +7,9 @@ from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.gradients import AlignmentStatistics
 from gap_tune.rules import AlignmentRule, get_rule
 from gap_tune.study import parse_arm
-from gap_tune.study.arms import DEMO_MOMENTA, Arm
+from gap_tune.study.arms import Arm
+from gap_tune.study.grammar import DEMO_MOMENTA
+from gap_tune.study.methods.grid import Grid
 
 FIXED = {"gap": {"mode": "fixed"}}
 MINE = "tests.tune.functions:Cycle"
@@ -17,7 +19,7 @@ VALIDATION = {"name": "alignment", "validation_weight": 1.0}
 def test_arm_names_are_normalised() -> None:
     assert parse_arm(" fixed:.90") == Arm("fixed:0.9", 0.9)
     assert parse_arm("fixed:0.50|0.9|.5").name == "fixed:0.5|0.9"
-    assert parse_arm("fixed:grid").momenta == DEMO_MOMENTA
+    assert parse_arm("fixed:grid").search == Grid(DEMO_MOMENTA)
     assert parse_arm("optuna:16").name == "optuna:16"
 
 
@@ -110,6 +112,11 @@ def test_an_arm_owns_its_rule() -> None:
     assert len({Arm("mine", rule=calm), Arm("mine", rule=dict(calm))}) == 1
     with pytest.raises(InvalidValueError, match="options of the rule 'paper' must be among"):
         Arm("mine", rule={"name": "paper", "speed": 3})
+
+
+def test_the_search_of_an_arm_is_a_method_not_its_name() -> None:
+    with pytest.raises(UnsupportedError, match="must be a SearchMethod, but got 'optuna'"):
+        Arm("mine", search="optuna")  # type: ignore[arg-type]
 
 
 def test_held_out_gradients_of_an_arm_without_a_rule_are_not_taken_in_vain() -> None:

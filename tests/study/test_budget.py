@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from gap_tune import Study
 from gap_tune.errors import InvalidValueError
-from gap_tune.study import Budget
+from gap_tune.study import ArmBudget
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.study.methods.spending import WithinSteps
 
@@ -23,7 +23,7 @@ def study(budget: str = "own", **options: Any) -> Study:
 
 @pytest.mark.parametrize("text", ["own", "trials:8", "steps:4000", "steps:3x"])
 def test_a_budget_is_written_as_it_is_read(text: str) -> None:
-    assert str(Budget.parse(text)) == text
+    assert str(ArmBudget.parse(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_budget_is_written_as_it_is_read(text: str) -> None:
 )
 def test_an_unknown_budget_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError, match="budget must be 'own', 'trials:<n>'"):
-        Budget.parse(text)
+        ArmBudget.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_every_arm_has_the_trials_that_the_budget_pays(
     made = study(budget)
     assert tuple(made.trials_per_seed(arm) for arm in made.arms) == trials
     runs = made.runs()
-    assert [(run.arm, run.seed) for run in runs if run.arm] == [
+    assert [(run.search.arm, run.search.seed) for run in runs if run.search.arm] == [
         (arm, seed) for seed in (0, 1) for arm in ARMS if arm in alone
     ]
-    assert (runs[0].arm is None) == (alone != set(ARMS))
+    assert (runs[0].search.arm is None) == (alone != set(ARMS))
     assert len({run.folder for run in runs}) == len(runs)
     assert made.total_trials() == (None if None in trials else 2 * sum(n or 0 for n in trials))
 
@@ -71,7 +71,7 @@ def test_a_budget_that_pays_no_trial_is_refused() -> None:
 
 def test_one_trial_each_is_the_recipe_whether_a_budget_says_so_or_not() -> None:
     arms = ("gap", "fixed:0.9", "switch")
-    plans = [study(budget, arms=arms).runs()[0].search() for budget in ("own", "trials:1")]
+    plans = [study(budget, arms=arms).runs()[0].search.make() for budget in ("own", "trials:1")]
     own, equal = (drawn(plan.searcher.searcher) for plan in plans)
     assert own == equal
     assert [config["seed"] for config in own] == [0, 0, 0, 1, 1, 1]
@@ -86,7 +86,7 @@ def drawn(searcher: PlannedTrials) -> list[dict[str, Any]]:
 
 def test_other_families_have_their_own_recipe_and_follow_the_study_in_proportion() -> None:
     made = study(arms=("fixed:0.9", "adai", "prodigy"), lr=0.05, lr_range=(0.01, 0.2), seeds=1)
-    rates = {c["arm"]: c["lr"] for c in drawn(made.runs()[0].search().searcher.searcher)}
+    rates = {c["arm"]: c["lr"] for c in drawn(made.runs()[0].search.make().searcher.searcher)}
     # The quadratic's recipe is 0.1; Adai's is ten times SGD's, Prodigy's is 1.
     assert rates == pytest.approx({"fixed:0.9": 0.05, "adai": 0.5, "prodigy": 1.0})
     adai = made.arms[1]
@@ -97,7 +97,7 @@ def test_other_families_have_their_own_recipe_and_follow_the_study_in_proportion
 
 def test_a_family_brings_its_recipe_to_all_arms() -> None:
     made = study(arms=("gap", "switch"), family="adamw", seeds=1)
-    plan = drawn(made.runs()[0].search().searcher.searcher)
+    plan = drawn(made.runs()[0].search.make().searcher.searcher)
     assert [c["lr"] for c in plan] == [0.03, 0.03]
     assert [c.get("family") for c in plan] == [None, "switch-adamw"]
     assert made.settings["family"] == "adamw"

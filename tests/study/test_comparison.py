@@ -13,6 +13,7 @@ import pytest
 from gap_tune import Study
 from gap_tune.report import summarise, summary_table, verdict
 from gap_tune.study import Arm, Records, read_records
+from gap_tune.study.methods.optuna import Optuna
 
 # 256 samples in batches of 32; a tenth, 26, is held out for gap-validation.
 SMALL: dict[str, Any] = {
@@ -32,7 +33,7 @@ def rows_of(folder: Path, pattern: str) -> list[list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def study(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    broken = Arm("broken", family="prodigy", search="optuna", trials=2)
+    broken = Arm("broken", family="prodigy", search=Optuna(2))
     study = Study(
         arms=[*ARMS[:-1], broken],
         epochs=2,

@@ -85,9 +85,9 @@ def test_arms_that_search_keep_their_rule(ray_address: str, tmp_path: Path) -> N
     )
     assert study.run().trials["status"].to_list() == ["finished"] * 6
     reasons = {
-        run.arm: {d.reason for d in read_decisions(run.folder)}
+        run.search.arm: {d.reason for d in read_decisions(run.folder)}
         for run in study.runs()
-        if run.arm != "gap-trial-fixed"
+        if run.search.arm != "gap-trial-fixed"
     }
     assert reasons["gap-fixed"] == {"fixed"}
     assert "fixed" not in reasons["gap"]

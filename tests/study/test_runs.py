@@ -11,7 +11,7 @@ from ray import tune
 from gap_tune.errors import StorageError
 from gap_tune.records.studies import run_state
 from gap_tune.study import Resources, Study
-from gap_tune.study.runs import Run
+from gap_tune.study.runs import RayRun
 from gap_tune.study.store import Store
 
 
@@ -22,7 +22,7 @@ class Away(Store):
         raise StorageError("503 SlowDown")
 
 
-def make_run(store: Store | Path) -> Run:
+def make_run(store: Store | Path) -> RayRun:
     arguments = {"seeds": 1, "resources": Resources(cpus=1), "storage": store}
     (run,) = Study("quadratic", ["optuna:2"], **arguments).runs()  # type: ignore[arg-type]
     return run

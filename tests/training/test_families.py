@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.study.arms import GAP, parse_arm
+from gap_tune.study.arms import GAP
+from gap_tune.study.grammar import parse_arm
 from gap_tune.training.families.table import TRAINING_FAMILIES, get_family
 from gap_tune.training.learner import averaged
 from gap_tune.training.local import run

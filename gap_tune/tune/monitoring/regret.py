@@ -6,8 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from gap_tune.tune.keys import check_objective_mode
-
-FIXED_PREFIX = "fixed:"
+from gap_tune.tune.spelling import is_fixed_name
 
 # (arm, seed) -> trial -> the metric at each report.
 Curves = dict[tuple[str, str], dict[str, list[float]]]
@@ -56,7 +55,7 @@ class Regrets:
             curves = [curve for curve in trials.values() if curve]
             if curves:
                 seeds[arm][seed] = curves
-        fixed = [arm for arm in seeds if arm.startswith(FIXED_PREFIX)]
+        fixed = [arm for arm in seeds if is_fixed_name(arm)]
         regrets = {}
         for arm in seeds:
             behind = [_behind(seeds[arm], seeds[other]) for other in fixed]
