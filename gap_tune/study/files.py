@@ -19,6 +19,7 @@ from gap_tune.study.conditions import (
     check_metric,
 )
 from gap_tune.study.grammar import parse_arm
+from gap_tune.tune.keys import check_objective_mode
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.registry import find_workload
 

@@ -41,7 +41,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "tune": {*_WITHIN_TUNE, "rules"},
     "workloads": set(),
     "training": {*_CORE, "optim", "workloads", "tune.shared", "tune.ray_private", "tune.trial"},
-    "records": {"rules", "tune.shared"},
+    "records": {"gradients", "rules", "tune.shared"},
     "study": {*_TRAINED, *_TUNE, "records"},
     "report": {"gradients", "theory", "rules", "tune.shared", "records", "study"},
     "panel": {*_TRAINED, *_TUNE, "records", "study", "report"},
