@@ -23,7 +23,7 @@ from gap_tune.study import parse_arm
 from gap_tune.theory.families import family_of, register
 from gap_tune.training.local import run
 from gap_tune.workloads import get_workload
-from tests.test_imports import imports
+from tests.layout.imports import Sources
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gap_tune"
@@ -89,7 +89,7 @@ def test_every_function_in_the_documents_exists_where_they_say() -> None:
 
 def test_every_dotted_name_in_the_documents_can_be_imported() -> None:
     # Entry points' groups are named alike.
-    groups = {"gap_tune.rules", "gap_tune.workloads"}
+    groups = {"gap_tune.rules", "gap_tune.search_methods", "gap_tune.workloads"}
     found = set(quoted(r"gap_tune(?:\.\w+)+")) - groups - {"gap_tune.pt"}
     assert len(found) > 5
     for name in found:
@@ -129,10 +129,12 @@ def test_the_layout_names_every_folder_and_allows_what_it_imports() -> None:
     }
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert set(table) == folders
-    for folder in folders:
-        named = [n.split(".") for path in (PACKAGE / folder).rglob("*.py") for n in imports(path)]
-        targets = {parts[1] for parts in named if parts[0] == "gap_tune" and len(parts) > 1}
-        assert (targets & folders) - {folder} <= table[folder], folder
+    imported: dict[str, set[str]] = {folder: set() for folder in folders}
+    for each in Sources.of(PACKAGE).imports():
+        (here, there) = (name.split(".")[1:2] for name in (each.module, each.target))
+        if here and here[0] in folders and each.target.startswith("gap_tune."):
+            imported[here[0]] |= {*there} & folders - {*here}
+    assert not {f: more for f, names in imported.items() if (more := names - table[f])}
 
 
 def additions() -> dict[str, tuple[str, str]]:

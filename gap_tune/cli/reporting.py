@@ -11,6 +11,7 @@ from rich.console import Console
 from gap_tune.errors import InvalidValueError
 
 if TYPE_CHECKING:
+    from gap_tune.report import Comparison
     from gap_tune.study import Records
     from gap_tune.study.store import Store
 
@@ -45,9 +46,9 @@ def report(
     store.pull()
     with store.named_in_errors():
         experiment, records = _read(store, without_secrets(folder), metric, mode)
-        present(records, experiment, store)
+        comparison = present(records, experiment, store)
     if figures is not None:
-        images = write_images(records, store.folder / "figures", figures)
+        images = write_images(comparison, store.folder / "figures", figures)
         store.push(store.folder / "figures")
         text = f"{'figures:':<12}{store.shown(store.folder / 'figures')} ({len(images)} files)"
         Console().print(text, soft_wrap=True, highlight=False, markup=False)
@@ -79,8 +80,8 @@ def _read(store: Store, called: str, metric: str | None, mode: str | None) -> tu
 
 def present(
     records: Records, experiment: Path, store: Store, console: Console | None = None
-) -> None:
-    """Write CSV and page, print table, verdict and where everything is."""
+) -> Comparison:
+    """Write CSV and page, print table, verdict and where everything is; return what they show."""
     from gap_tune.report import Comparison, summary_table, write_csv, write_page
 
     comparison = Comparison.of(records)
@@ -92,3 +93,4 @@ def present(
         store.push(path)
     for name, path in (("report", page), ("tables", store.folder), ("experiment", experiment)):
         console.print(f"{name + ':':<12}{store.shown(path)}", soft_wrap=True, highlight=False)
+    return comparison

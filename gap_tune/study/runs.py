@@ -14,6 +14,7 @@ from typing import Any
 from ray import tune
 
 from gap_tune.errors import StorageError
+from gap_tune.files import write_text
 from gap_tune.records.saved_state import SavedState
 from gap_tune.records.studies import RUN_FILE, STUDY_FILE, run_state
 from gap_tune.study.planning import PlannedSearch
@@ -83,7 +84,7 @@ class RayRun:
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {"state": "failed" if error else "finished", "error": error}
-        (self.folder / RUN_FILE).write_text(json.dumps(state) + "\n")
+        write_text(self.folder / RUN_FILE, json.dumps(state) + "\n")
         self.store.push(self.folder / RUN_FILE)
         return True
 

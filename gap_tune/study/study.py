@@ -10,6 +10,7 @@ from typing import Any
 from ray import tune
 
 from gap_tune.errors import InvalidValueError, UnsupportedError, check_count
+from gap_tune.files import write_text
 from gap_tune.records.records import Records
 from gap_tune.records.studies import EXPERIMENT, RUNS, STUDY_FILE, read_records
 from gap_tune.study.arms import Arm, check_arms
@@ -172,7 +173,7 @@ class Study:
         description = self.describe()
         self._start_ray()
         self.folder.mkdir(parents=True)
-        (self.folder / STUDY_FILE).write_text(json.dumps(description, indent=2) + "\n")
+        write_text(self.folder / STUDY_FILE, json.dumps(description, indent=2) + "\n")
         self.store.push(self.folder / STUDY_FILE)
         return self._go(callbacks)
 

@@ -73,7 +73,9 @@ def same(a: Any, b: Any) -> bool:
         limits = getattr(a, "maxlen", None) == getattr(b, "maxlen", None)
         return limits and len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b) and a.requires_grad == b.requires_grad
+        # NaN is not equal to itself.
+        values = torch.equal(a, b) or torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+        return a.dtype == b.dtype and values and a.requires_grad == b.requires_grad
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     if isinstance(a, (float, np.floating)):
