@@ -78,6 +78,15 @@ def test_only_delivery_touches_rays_unstable_surface() -> None:
             assert "temporary_state" not in path.read_text(), path
 
 
+def test_contracts_are_for_tests_alone_and_only_they_need_pytest() -> None:
+    for path in ROOT.rglob("*.py"):
+        if path.parent.name != "testing":
+            named = [
+                n for n in imports(path) if n.startswith(("gap_tune.testing", "pytest", "_pytest"))
+            ]
+            assert not named, f"{path.relative_to(ROOT)} imports {named}"
+
+
 def test_importing_the_core_needs_torch_and_numpy_only() -> None:
     code = (
         "import sys\n"

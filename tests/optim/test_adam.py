@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -134,30 +133,6 @@ def test_beta2_is_chosen_by_the_two_dimensional_search() -> None:
     assert optimizer.param_groups[0]["betas"][1] == best[1]
     whitenings = [s.whitening for s in by_beta2]
     assert len(set(whitenings)) == 3
-
-
-@pytest.mark.parametrize("at", [0, 1, 13])
-@pytest.mark.parametrize("how", ["state_dict", "deepcopy"])
-def test_save_load_continue_equals_the_uninterrupted_run(at: int, how: str) -> None:
-    def run(interrupt: bool) -> tuple[torch.Tensor, float]:
-        model, backward = problem()
-        optimizer = Adam(model.parameters(), lr=0.01, couple_lr=True)
-        for t in range(25):
-            if interrupt and t == at:
-                if how == "state_dict":
-                    state = copy.deepcopy(optimizer.state_dict())
-                    optimizer = Adam(model.parameters(), lr=0.5, betas=(0.1, 0.999), couple_lr=True)
-                    optimizer.load_state_dict(state)
-                else:
-                    memo = {id(p): p for p in model.parameters()}
-                    optimizer = copy.deepcopy(optimizer, memo)
-            backward()
-            optimizer.step()
-        return weights(model), optimizer.momentum
-
-    (whole, beta), (resumed, resumed_beta) = run(False), run(True)
-    assert torch.equal(whole, resumed)
-    assert beta == resumed_beta
 
 
 def test_a_bad_state_is_refused_and_nothing_is_loaded() -> None:

@@ -20,22 +20,17 @@ from gap_tune import (
     GapScheduler,
     MomentumRule,
 )
+from gap_tune.testing import make_statistics
 from gap_tune.tune import read_decisions
 from gap_tune.tune.ray_private import delivery
 from gap_tune.tune.scheduling.decisions import RecordedDecision
 
-STATISTICS = AlignmentStatistics(
-    candidates=(0.8, 0.9, 0.95, 0.99),
+STATISTICS = make_statistics(
+    (0.8, 0.9, 0.95, 0.99),
     alignment=(4.0, 6.0, 12.0, 2.0),
-    validation_alignment=(0.0,) * 4,
     autocorrelation=(1.0, 0.9, 0.8),
-    whitening=None,
     weight=4.0,
-    validation_weight=0.0,
     steps=40,
-    skipped_steps=0,
-    dimension=10,
-    sampled=10,
 )
 # The same problem with another seed: by itself it asks for 0.99.
 OTHER = replace(STATISTICS, alignment=(1.0, 2.0, 30.0, 99.0), steps=50)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.gradients import AlignmentStatistics
+from gap_tune.testing import make_statistics
 from gap_tune.tune import keys, read_decisions
 from gap_tune.tune.monitoring.instruments import TRIAL_GAUGES, Latest
 from gap_tune.tune.monitoring.metrics import RayMetrics
@@ -97,18 +97,13 @@ def trial(status: str = "RUNNING", **last: Any) -> Any:
 
 
 def result(report: int = 1, skipped: int = 0, **more: Any) -> dict[str, Any]:
-    statistics = AlignmentStatistics(
-        candidates=(0.0, 0.9),
+    statistics = make_statistics(
+        (0.0, 0.9),
         alignment=(1.0, 8.0),
-        validation_alignment=(0.0, 0.0),
         autocorrelation=(4.0, 1.0),
-        whitening=None,
         weight=2.0,
-        validation_weight=0.0,
         steps=10 * report,
         skipped_steps=skipped,
-        dimension=10,
-        sampled=10,
     )
     return {
         "loss": 0.5,
