@@ -8,7 +8,10 @@ from typing import Any
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "is_nonzero")
+_WAITING = (
+    *("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "equal"),
+    *("lift_fresh", "lift_fresh_copy"),
+)
 
 
 class HostReads(TorchDispatchMode):
@@ -36,6 +39,6 @@ class HostReads(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note the operator if it waits, then run it."""
         is_allowed = bool(args) and any(args[0] is tensor for tensor in self.allowed)
-        if any(name in str(func) for name in _WAITING) and not is_allowed:
+        if str(func).split(".")[1] in _WAITING and not is_allowed:
             self.found.append(str(func))
         return func(*args, **(kwargs or {}))

@@ -89,7 +89,7 @@ def test_a_compiled_training_step_calls_the_switch(kind: type[SwitchOptimizer]) 
         step()
         for mine, its in zip(params, others, strict=True):
             torch.testing.assert_close(mine, its)
-    torch._dynamo.reset()
+    torch.compiler.reset()
 
 
 def test_inner_products_agree_between_devices() -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ray.train._internal.storage import StorageContext
 from ray.tune.callback import CallbackList
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -24,6 +23,7 @@ from gap_tune.testing import make_statistics
 from gap_tune.tune import read_decisions
 from gap_tune.tune.ray_private import delivery
 from gap_tune.tune.scheduling.decisions import RecordedDecision
+from tests.contracts.insides import StorageContext
 
 STATISTICS = make_statistics(
     (0.8, 0.9, 0.95, 0.99),
@@ -55,6 +55,10 @@ class Controller:
 
     def get_trials(self) -> list[Trial]:
         return self.trials
+
+    @property
+    def callbacks(self) -> CallbackList:
+        return self._callbacks
 
     def start(self, trial: Trial) -> None:
         self._callbacks.on_trial_start(iteration=0, trials=self.trials, trial=trial)

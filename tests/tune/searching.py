@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 from ray.tune.search import Searcher
 
 from gap_tune import DEFAULT_CANDIDATES, AlignmentStatistics
@@ -48,6 +51,12 @@ def random_statistics(generator: np.random.Generator) -> AlignmentStatistics:
         weight=weight,
         steps=9,
     )
+
+
+def optuna_trials(storage: BaseStorage) -> list[FrozenTrial]:
+    """Return all that Optuna was told and asked, by the storage that ``OptunaSearch`` was given."""
+    names = optuna.get_all_study_names(storage)
+    return [t for name in names for t in optuna.load_study(study_name=name, storage=storage).trials]
 
 
 def report(statistics: AlignmentStatistics, loss: float = 1.0, **rest: Any) -> dict[str, Any]:
