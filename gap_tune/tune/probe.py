@@ -84,7 +84,7 @@ def _run(
 ) -> tuple[float | None, ByBeta2]:
     """Run the task; raise what it raised, without Ray's wrapping."""
     try:
-        task = ray.remote(_measure).options(**options)
+        task = ray.remote(measure).options(**options)
         result: tuple[float | None, ByBeta2] = ray.get(task.remote(setup, steps, monitor_options))
         return result
     except RayTaskError as error:
@@ -97,7 +97,7 @@ def _run(
         ) from None
 
 
-def _measure(
+def measure(
     setup: Setup, steps: int, monitor_options: dict[str, Any]
 ) -> tuple[float | None, ByBeta2]:
     """Train and observe; runs in the task."""

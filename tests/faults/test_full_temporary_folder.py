@@ -14,7 +14,6 @@ import pytest
 import ray.train
 import torch
 from ray import tune
-from ray.train._internal.storage import StorageContext
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.result import TRIAL_INFO
@@ -22,6 +21,7 @@ from ray.tune.result import TRIAL_INFO
 from gap_tune import FixedMomentum, GapScheduler, GapSearch, GapTrainable, attach
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.tune.trial.storage import is_storage_fault
+from tests.contracts.insides import StorageContext
 from tests.tune.functions import Cycle
 from tests.tune.in_process import Life, life
 

@@ -9,22 +9,12 @@ from typing import Any
 import pytest
 from ray import tune
 
-from gap_tune import AlignmentStatistics
+from gap_tune.testing import make_statistics
 from tests.tune.conftest import make_run
 
 REPORTS = 3
-GOOD = AlignmentStatistics(
-    candidates=(0.8, 0.9),
-    alignment=(1.0, 2.0),
-    validation_alignment=(0.0, 0.0),
-    autocorrelation=(4.0, 1.0),
-    whitening=None,
-    weight=5.0,
-    validation_weight=0.0,
-    steps=100,
-    skipped_steps=0,
-    dimension=10,
-    sampled=10,
+GOOD = make_statistics(
+    (0.8, 0.9), alignment=(1.0, 2.0), autocorrelation=(4.0, 1.0), weight=5.0, steps=100
 ).to_dict()
 GARBAGE: dict[str, Any] = {
     "malformed": "{not JSON",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gap_tune import AlignmentStatistics
 from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.testing import make_statistics
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 powers = st.floats(0.0, 1e6, allow_nan=False)
@@ -17,18 +18,15 @@ powers = st.floats(0.0, 1e6, allow_nan=False)
 
 @st.composite
 def statistics(draw: st.DrawFn) -> AlignmentStatistics:
-    return AlignmentStatistics(
-        candidates=(0.0, 0.5, 0.9),
+    return make_statistics(
+        (0.0, 0.5, 0.9),
         alignment=tuple(draw(st.lists(finite, min_size=3, max_size=3))),
         validation_alignment=tuple(draw(st.lists(finite, min_size=3, max_size=3))),
         autocorrelation=(draw(powers), draw(finite), draw(finite)),
-        whitening=None,
         weight=draw(st.floats(0.1, 100)),
         validation_weight=draw(st.floats(0, 100)),
         steps=draw(st.integers(0, 1000)),
         skipped_steps=draw(st.integers(0, 10)),
-        dimension=10,
-        sampled=10,
     )
 
 
@@ -64,12 +62,11 @@ def test_blended_gain_lies_between_pure_lags_and_in_batch(s: AlignmentStatistics
 
 
 def example() -> AlignmentStatistics:
-    return AlignmentStatistics(
-        candidates=(0.5, 0.9),
+    return make_statistics(
+        (0.5, 0.9),
         alignment=(2.0, 6.0),
         validation_alignment=(1.0, 3.0),
         autocorrelation=(4.0, 1.0),
-        whitening=None,
         weight=2.0,
         validation_weight=1.0,
         steps=7,

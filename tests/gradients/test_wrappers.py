@@ -12,7 +12,7 @@ import torch
 from gap_tune import GradientMonitor
 from gap_tune.errors import UnsupportedError
 from gap_tune.gradients.wrappers import unwrapped
-from gap_tune.tune.probe import _measure
+from gap_tune.tune.probe import measure
 
 
 class Skipping(torch.optim.Optimizer):
@@ -179,5 +179,5 @@ def test_bug_probe_refused_accelerate_s_optimizer(accelerator: Any) -> None:
 
         return wrapper, train_step
 
-    _, by_beta2 = _measure(setup, 4, {})
+    _, by_beta2 = measure(setup, 4, {})
     assert by_beta2[None].steps == 4

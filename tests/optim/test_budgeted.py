@@ -80,18 +80,6 @@ def test_steps_follow_the_slow_loop(
         np.testing.assert_allclose(joined(params), oracle.weights, rtol=1e-8, atol=1e-10)
 
 
-@makers
-def test_maximize_ascends(make: Maker) -> None:
-    params, twins = tensors(), tensors()
-    up, down = make(params, maximize=True), make(twins)
-    start = joined(params)
-    set_gradients(params, 0)
-    set_gradients(twins, 0)
-    up.step()
-    down.step()
-    np.testing.assert_allclose(joined(params) - start, start - joined(twins))
-
-
 def test_first_steps_are_those_of_the_rank_one_moment() -> None:
     """With one gradient seen: sqrt(B) g, min(lam, tau) g, and a step of length sqrt(B)."""
     for make, length in ((frobenius, math.sqrt(0.3) * 5), (spectral, 0.5), (data_metric, 0.3**0.5)):

@@ -25,7 +25,7 @@ class Walk(MomentumRule):
 
 def compiled_frames(make: Callable[[list[Any]], Any], steps: int) -> list[int]:
     """Train eagerly and compiled side by side; return how many graphs existed after each step."""
-    torch._dynamo.reset()
+    torch.compiler.reset()
     counter = CompileCounterWithBackend("inductor")
 
     def start() -> tuple[list[torch.nn.Parameter], Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import math
 from typing import Any
 
@@ -12,7 +10,7 @@ import torch
 
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.optim import DiagonalTO, HypergradientSGD
-from tests.optim.stepping import NoHostRead, equal, run, set_gradients, tensors
+from tests.optim.stepping import run, set_gradients, tensors
 
 OPTIONS = {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1}
 
@@ -105,37 +103,6 @@ def test_a_schedule_multiplies_what_the_rule_made_of_the_learning_rate() -> None
     assert before != 0.1
     schedule.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(before / 2)
-
-
-@pytest.mark.parametrize("at", [0, 1, 5])
-def test_save_load_continue_equals_the_uninterrupted_run(at: int) -> None:
-    params = tensors()
-    whole = HypergradientSGD(params, **OPTIONS)
-    run(whole, params, range(12))
-    half = tensors()
-    saving = HypergradientSGD(half, **OPTIONS)
-    run(saving, half, range(at))
-    file = io.BytesIO()
-    torch.save({"weights": half, "optimizer": saving.state_dict()}, file)
-    file.seek(0)
-    loaded = torch.load(file, weights_only=True)
-    continuing = HypergradientSGD(loaded["weights"], **OPTIONS)
-    continuing.load_state_dict(loaded["optimizer"])
-    run(continuing, loaded["weights"], range(at, 12))
-    assert equal(params, loaded["weights"])
-
-
-def test_parameters_without_gradients_stay() -> None:
-    params = tensors()
-    optimizer = HypergradientSGD(params, **OPTIONS)
-    before = copy.deepcopy(params)
-    optimizer.step()
-    assert equal(params, before)
-    set_gradients(params, 0)
-    params[1].grad = None
-    with NoHostRead():
-        optimizer.step()
-    assert [torch.equal(p, b) for p, b in zip(params, before, strict=True)] == [False, True, False]
 
 
 @pytest.mark.parametrize(

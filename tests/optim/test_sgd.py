@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Callable
 
 import pytest
@@ -86,49 +84,6 @@ def test_decisions_come_every_update_every_steps() -> None:
     assert decisions[19] is not decisions[18]
 
 
-@pytest.mark.parametrize("at", [0, 1, 13])
-@pytest.mark.parametrize("how", ["state_dict", "deepcopy", "pickle"])
-def test_save_load_continue_equals_the_uninterrupted_run(at: int, how: str) -> None:
-    def run(interrupt: bool) -> tuple[torch.Tensor, float]:
-        model, backward = problem()
-        optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9)
-        for t in range(25):
-            if interrupt and t == at:
-                if how == "state_dict":
-                    state = copy.deepcopy(optimizer.state_dict())
-                    optimizer = SGD(model.parameters(), lr=0.7, momentum=0.1)
-                    optimizer.load_state_dict(state)
-                else:
-                    pair = (model, optimizer)
-                    copied, optimizer = (
-                        copy.deepcopy(pair)
-                        if how == "deepcopy"
-                        else pickle.loads(pickle.dumps(pair))
-                    )
-                    for p, q in zip(model.parameters(), copied.parameters(), strict=True):
-                        q.grad = None
-                        assert p is not q
-                    backward = rebind(backward, copied)
-                    model = copied
-            backward()
-            optimizer.step()
-        return weights(model), optimizer.momentum
-
-    def rebind(backward: Callable[[], None], model: torch.nn.Module) -> Callable[[], None]:
-        generator = backward.__closure__[0].cell_contents  # type: ignore[index]
-
-        def again() -> None:
-            x = torch.randn(32, 8, generator=generator)
-            model.zero_grad()
-            (model(x).squeeze() - x[:, 0]).pow(2).mean().backward()
-
-        return again
-
-    (whole, beta), (resumed, resumed_beta) = run(False), run(True)
-    assert torch.equal(whole, resumed)
-    assert beta == resumed_beta
-
-
 def test_a_state_of_torch_sgd_loads() -> None:
     model, backward = problem()
     plain = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -155,18 +110,6 @@ def test_a_state_with_other_candidates_loads_and_only_the_statistics_start_anew(
     backward()
     optimizer.step()
     assert optimizer.statistics().steps == 1
-
-
-def test_an_optimizer_is_collected_with_its_last_reference() -> None:
-    import gc
-    import weakref
-
-    model, _ = problem()
-    optimizer = SGD(model.parameters())
-    alive = weakref.ref(optimizer)
-    del optimizer
-    gc.collect()
-    assert alive() is None
 
 
 @pytest.mark.parametrize(

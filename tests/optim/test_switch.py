@@ -297,21 +297,23 @@ def test_groups_with_their_own_options_share_one_choice() -> None:
         assert len(set(chosen(optimizer))) == 1
 
 
-def test_a_tensor_larger_than_the_cache_gives_the_same_as_its_pieces(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def run(width: int) -> tuple[torch.Tensor, float]:
-        monkeypatch.setattr("gap_tune.optim.switch.buffers._CACHED", width)
-        monkeypatch.setattr("gap_tune.optim.switch.buffers._SMALLEST", 1)
-        generator = torch.Generator().manual_seed(0)
-        weight = torch.nn.Parameter(torch.randn(1001, generator=generator, dtype=torch.float64))
-        optimizer = SwitchAdamW([weight], lr=0.1, weight_decay=0.1, amsgrad=True)
-        for _ in range(8):
-            weight.grad = torch.randn(1001, generator=generator, dtype=torch.float64) + 0.5
-            optimizer.step()
-        return weight.detach(), optimizer.momentum
+def test_a_tensor_larger_than_the_cache_gives_the_same_as_its_pieces() -> None:
+    size = 400_001
 
-    whole, momentum = run(1 << 20)
-    pieces, same = run(64)
+    def run(most: int) -> tuple[torch.Tensor, float]:
+        generator = torch.Generator().manual_seed(0)
+        start = torch.randn(size, generator=generator, dtype=torch.float64)
+        weights = [torch.nn.Parameter(piece.clone()) for piece in start.split(most)]
+        optimizer = SwitchAdamW(weights, lr=0.1, weight_decay=0.1, amsgrad=True)
+        for _ in range(8):
+            gradient = torch.randn(size, generator=generator, dtype=torch.float64) + 0.5
+            for weight, piece in zip(weights, gradient.split(most), strict=True):
+                weight.grad = piece
+            optimizer.step()
+        return torch.cat([weight.detach() for weight in weights]), optimizer.momentum
+
+    # A quarter of the cache's half million numbers is one weight's share of it.
+    whole, momentum = run(size)
+    pieces, same = run(50_000)
     torch.testing.assert_close(whole, pieces, rtol=1e-12, atol=1e-12)
     assert momentum == same

@@ -186,22 +186,6 @@ def test_frozen_and_gradientless_parameters_stay_and_keep_their_buffers(
 
 
 @kinds
-@per_parameter
-def test_a_step_without_any_gradient_changes_nothing(
-    kind: type[SwitchOptimizer], per_parameter: bool
-) -> None:
-    params = tensors()
-    optimizer = kind([{"params": params}, {"params": []}], lr=0.1, per_parameter=per_parameter)
-    for steps in (0, 3):
-        run(optimizer, params, range(steps))
-        optimizer.zero_grad()
-        before, state = copy.deepcopy(params), str(optimizer.state_dict())
-        optimizer.step()
-        assert equal(params, before)
-        assert str(optimizer.state_dict()) == state
-
-
-@kinds
 def test_empty_tensors_take_part(kind: type[SwitchOptimizer]) -> None:
     empty, weight = torch.nn.Parameter(torch.ones(0, 3)), torch.nn.Parameter(torch.ones(2))
     optimizer = kind([empty, weight], lr=0.1)

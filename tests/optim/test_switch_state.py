@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -15,19 +13,14 @@ from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.optim.switch import SwitchAdam, SwitchAdamW, SwitchSGD
 from gap_tune.optim.switch.base import SwitchOptimizer
 from tests.optim.switching import equal, kinds, tensors
+from tests.optim.table import switches
 
 torch.set_num_threads(1)
 
 Maker = Callable[[Any], SwitchOptimizer]
-MAKERS: dict[str, Maker] = {
-    "sgd": lambda p: SwitchSGD(p, lr=0.1, smoothing=0.6, hysteresis_threshold=2),
-    "sgd one": lambda p: SwitchSGD(p, lr=0.1, momenta=(0.9,), nesterov=True),
-    "sgd each": lambda p: SwitchSGD(p, lr=0.1, per_parameter=True, soft_reset=0.5, dampening=0.2),
-    "adam": lambda p: SwitchAdam(p, lr=0.1, amsgrad=True, hysteresis_threshold=1),
-    "adam one": lambda p: SwitchAdam(p, lr=0.1, momenta=(0.9,), amsgrad=True),
-    "adamw each": lambda p: SwitchAdamW(p, lr=0.1, per_parameter=True, smoothing=0.5),
-}
-makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+makers = pytest.mark.parametrize(
+    "make", [row.make for row in switches()], ids=[row.name for row in switches()]
+)
 
 
 def run(optimizer: torch.optim.Optimizer, steps: range) -> None:
@@ -40,55 +33,6 @@ def run(optimizer: torch.optim.Optimizer, steps: range) -> None:
             if number == step % 4:
                 parameter.grad = None
         optimizer.step()
-
-
-@makers
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("at", [0, 1, 9, 12])
-def test_save_load_continue_equals_the_uninterrupted_run(
-    make: Maker, at: int, dtype: torch.dtype
-) -> None:
-    params = tensors(dtype)
-    whole = make(params)
-    run(whole, range(20))
-
-    half = tensors(dtype)
-    saving = make(half)
-    run(saving, range(at))
-    file = io.BytesIO()
-    torch.save({"weights": half, "optimizer": saving.state_dict()}, file)
-    file.seek(0)
-    loaded = torch.load(file, weights_only=True)
-    continuing = make(loaded["weights"])
-    continuing.load_state_dict(loaded["optimizer"])
-    run(continuing, range(at, 20))
-    assert equal(params, loaded["weights"])
-    assert continuing.parameter_momenta() == whole.parameter_momenta()
-
-
-@makers
-@pytest.mark.parametrize("at", [0, 8])
-@pytest.mark.parametrize("copying", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
-def test_a_copy_continues_on_its_own(make: Maker, at: int, copying: Callable[[Any], Any]) -> None:
-    params = tensors()
-    optimizer = make(params)
-    run(optimizer, range(at))
-    twin, twins = copying((optimizer, params))
-    run(twin, range(at, 20))
-    assert not equal(params, twins)
-    run(optimizer, range(at, 20))
-    assert equal(params, twins)
-    assert twin.parameter_momenta() == optimizer.parameter_momenta()
-
-
-@makers
-def test_a_saved_choice_does_not_follow_later_steps(make: Maker) -> None:
-    optimizer = make(tensors())
-    run(optimizer, range(3))
-    saved = optimizer.state_dict()["gap_tune"]
-    before = copy.deepcopy(saved)
-    run(optimizer, range(3, 12))
-    assert str(saved) == str(before)
 
 
 @makers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from gap_tune.optim.trainable import DiagonalTO, FullTO, RankOneTO
-from gap_tune.optim.trainable.diagonal import _Model, _train_models
 from tests.optim.stepping import equal, joined, set_gradients, tensors
 
 KINDS = (FullTO, DiagonalTO, RankOneTO)
@@ -228,14 +226,18 @@ def test_rank_one_leaves_its_saddle_when_the_first_gradient_is_zero() -> None:
 
 def test_diagonal_steps_tensors_together_as_one_by_one() -> None:
     """Accelerators take all tensors in one batch, the CPU one by one."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((2, 3), (), (4,))
-    together = [
-        _Model(*(torch.randn(shape, generator=generator) for _ in range(4))) for shape in shapes
-    ]
-    alone = copy.deepcopy(together)
-    _train_models(together, alpha=0.1, beta=0.7, lr=0.2)
-    for model in alone:
-        _train_models([model], alpha=0.1, beta=0.7, lr=0.2)
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("meta")  # type: ignore[assignment]
+
+    alone = tensors()
+    together = [torch.nn.Parameter(p.detach().clone().as_subclass(Elsewhere)) for p in alone]
+    optimizers = [DiagonalTO(each, lr=0.2, alpha=0.1, beta=0.7) for each in (together, alone)]
+    for step in range(3):
+        for optimizer, params in zip(optimizers, (together, alone), strict=True):
+            set_gradients(params, step)
+            optimizer.step()
+    assert equal(together, alone)
     for first, second in zip(together, alone, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+        ours, theirs = (o.state[p] for o, p in zip(optimizers, (first, second), strict=True))
+        assert all(torch.equal(ours[name], theirs[name]) for name in ("slope", "offset"))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
-import pickle
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +12,7 @@ import torch
 
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.optim import DiagonalTO, YellowFin
-from tests.optim.stepping import NoHostRead, equal, joined, run, set_gradients, tensors
+from tests.optim.stepping import equal, joined, run, set_gradients, tensors
 
 BETA = 0.999
 
@@ -150,47 +147,6 @@ def test_a_schedule_scales_the_rate() -> None:
     assert equal(params, before)
 
 
-@pytest.mark.parametrize("at", [0, 1, 25])
-def test_save_load_continue_equals_the_uninterrupted_run(at: int) -> None:
-    params = tensors()
-    whole = YellowFin(params)
-    run(whole, params, range(40))
-    half = tensors()
-    saving = YellowFin(half)
-    run(saving, half, range(at))
-    file = io.BytesIO()
-    torch.save({"weights": half, "optimizer": saving.state_dict()}, file)
-    file.seek(0)
-    loaded = torch.load(file, weights_only=True)
-    continuing = YellowFin(loaded["weights"])
-    continuing.load_state_dict(loaded["optimizer"])
-    run(continuing, loaded["weights"], range(at, 40))
-    assert equal(params, loaded["weights"])
-
-
-@pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
-@pytest.mark.parametrize("at", [0, 5])
-def test_a_copy_continues_on_its_own(how: Callable[[Any], Any], at: int) -> None:
-    params = tensors()
-    optimizer = YellowFin(params)
-    run(optimizer, params, range(at))
-    twins, twin = how((params, optimizer))
-    run(twin, twins, range(at, 12))
-    assert not equal(params, twins)
-    run(optimizer, params, range(at, 12))
-    assert equal(params, twins)
-
-
-def test_saved_averages_do_not_follow_later_steps() -> None:
-    params = tensors()
-    optimizer = YellowFin(params)
-    run(optimizer, params, range(3))
-    saved = optimizer.state_dict()["gap_tune"]
-    before = copy.deepcopy(saved)
-    run(optimizer, params, range(3, 6))
-    assert str(saved) == str(before)
-
-
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
 def test_a_gradient_that_says_nothing_is_not_measured(value: float) -> None:
     params = tensors()
@@ -217,23 +173,6 @@ def test_parameters_without_gradients_stay_and_frozen_ones_are_no_matter() -> No
     assert torch.equal(params[1], kept)
     assert equal([params[0], params[2]], [twins[0], twins[2]])
     assert [len(optimizer.state[p]) for p in params] == [1, 0, 1]
-
-
-def test_a_step_without_any_gradient_changes_nothing() -> None:
-    params = tensors()
-    optimizer = YellowFin(params)
-    before = copy.deepcopy(params)
-    optimizer.step()
-    assert equal(params, before)
-
-
-def test_no_number_is_read_back_parameter_by_parameter() -> None:
-    params = tensors()
-    optimizer = YellowFin(params, weight_decay=0.1)
-    # The first step draws the sample.
-    run(optimizer, params, range(1))
-    with NoHostRead():
-        run(optimizer, params, range(1, 4))
 
 
 def test_a_group_that_comes_later_starts_the_averages_anew() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gap_tune import AlignmentRule, AlignmentStatistics, Decision, FixedMomentum, Reason
 from gap_tune.errors import InvalidValueError
+from gap_tune.testing import make_statistics
 
 CANDIDATES = (0.0, 0.5, 0.9, 0.99)
 
@@ -19,18 +20,8 @@ def make(
     steps: int = 50,
     candidates: tuple[float, ...] = CANDIDATES,
 ) -> AlignmentStatistics:
-    return AlignmentStatistics(
-        candidates=candidates,
-        alignment=alignment,
-        validation_alignment=(0.0,) * len(candidates),
-        autocorrelation=(power, 0.0),
-        whitening=None,
-        weight=1.0,
-        validation_weight=0.0,
-        steps=steps,
-        skipped_steps=0,
-        dimension=1,
-        sampled=1,
+    return make_statistics(
+        candidates, alignment=alignment, autocorrelation=(power, 0.0), steps=steps
     )
 
 

@@ -7,25 +7,10 @@ from typing import Any
 
 import pytest
 
-from gap_tune import AlignmentStatistics, MomentumSchedule, Reason
+from gap_tune import MomentumSchedule, Reason
 from gap_tune.errors import InvalidValueError
 from gap_tune.rules.recorded import RecordedDecision, read_decisions
-
-
-def statistics(steps: int) -> AlignmentStatistics:
-    return AlignmentStatistics(
-        candidates=(0.5, 0.9),
-        alignment=(1.0, 1.0),
-        validation_alignment=(0.0, 0.0),
-        autocorrelation=(1.0,),
-        whitening=None,
-        weight=1.0,
-        validation_weight=0.0,
-        steps=steps,
-        skipped_steps=7,
-        dimension=2,
-        sampled=2,
-    )
+from gap_tune.testing import make_statistics
 
 
 def decided(**changes: Any) -> RecordedDecision:
@@ -57,7 +42,9 @@ def write(folder: Path, *lines: RecordedDecision | str) -> Path:
     ("steps", "expected"), [(0, 0.7), (9, 0.7), (10, 0.8), (19, 0.8), (20, 0.95), (10**6, 0.95)]
 )
 def test_momentum_is_piecewise_constant_in_observed_steps(steps: int, expected: float) -> None:
-    decision = MomentumSchedule([10, 20], [0.8, 0.95]).decide(statistics(steps), 0.7)
+    decision = MomentumSchedule([10, 20], [0.8, 0.95]).decide(
+        make_statistics(steps=steps, skipped_steps=7), 0.7
+    )
     assert (decision.momentum, decision.previous) == (expected, 0.7)
     assert decision.reason == Reason.SCHEDULE
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from gap_tune.errors import InvalidValueError, UnsupportedError
-from gap_tune.gradients import AlignmentStatistics
 from gap_tune.rules import AlignmentRule, get_rule
 from gap_tune.study import parse_arm
 from gap_tune.study.arms import Arm
 from gap_tune.study.grammar import DEMO_MOMENTA
 from gap_tune.study.methods.grid import Grid
+from gap_tune.testing import make_statistics
 
 FIXED = {"gap": {"mode": "fixed"}}
 MINE = "tests.tune.functions:Cycle"
@@ -130,18 +130,12 @@ def test_the_rule_of_gap_validation_decides_by_default_where_no_gradients_are_he
     candidates = (0.5, 0.8, 0.9, 0.99)
     chosen = set()
     for _ in range(50):
-        statistics = AlignmentStatistics(
-            candidates=candidates,
+        statistics = make_statistics(
+            candidates,
             alignment=tuple(chance.normal(size=4)),
             validation_alignment=tuple(chance.normal(size=4)),
             autocorrelation=(2.0, 0.1),
-            whitening=None,
             weight=5.0,
-            validation_weight=0.0,
-            steps=50,
-            skipped_steps=0,
-            dimension=10,
-            sampled=10,
         )
         decision = rule.decide(statistics, 0.9)
         assert decision == AlignmentRule().decide(statistics, 0.9)

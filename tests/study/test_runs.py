@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import tune
@@ -50,7 +51,10 @@ def test_a_run_whose_storage_cannot_be_reached_stays_as_it_is(tmp_path: Path) ->
 
 @pytest.mark.parametrize("trials", [None, []])
 def test_bug_a_run_without_saved_trials_starts_over(
-    ray_address: str, tmp_path: Path, trials: list[str] | None
+    ray_address: str,
+    tmp_path: Path,
+    trials: list[str] | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = make_run(tmp_path)
     run.folder.mkdir(parents=True)
@@ -59,7 +63,21 @@ def test_bug_a_run_without_saved_trials_starts_over(
         (run.folder / name).write_text("{}")
     if trials is not None:
         (run.folder / "experiment_state-1.json").write_text(json.dumps({"trial_data": trials}))
-    assert run._restored() is None
-    assert [path.name for path in run.folder.iterdir()] == ["study.json"]
+    found: list[list[str]] = []
+
+    class Tuner(tune.Tuner):  # type: ignore[misc]
+        def __init__(self, *_: Any, **__: Any) -> None:
+            found.append([path.name for path in run.folder.iterdir()])
+
+        def fit(self) -> Any:
+            return None
+
+        @classmethod
+        def restore(cls, *_: Any, **__: Any) -> Any:
+            pytest.fail("it was continued")
+
+    monkeypatch.setattr(tune, "Tuner", Tuner)
+    assert run.go() is False
+    assert found == [["study.json"]]
     (aside,) = run.folder.parent.glob("*-not-saved-*")
     assert (aside / "tuner.pkl").exists()

@@ -35,9 +35,14 @@ class Recorded:
         return None
 
 
-def session(optimizer: torch.optim.Optimizer, *answers: Directive | None) -> TrialSession:
-    own = {"mode": "scheduler", "metric": "loss"}
-    return TrialSession(make_tuning(optimizer, own), Recorded(*answers), own)
+def session(
+    optimizer: torch.optim.Optimizer,
+    *answers: Directive | None,
+    channel: Recorded | None = None,
+    metric: Any = "loss",
+) -> TrialSession:
+    own = {"mode": "scheduler", "metric": metric}
+    return TrialSession(make_tuning(optimizer, own), channel or Recorded(*answers), own)
 
 
 def order(seq: int, momentum: float) -> Directive:

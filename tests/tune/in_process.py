@@ -8,13 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.train._internal.session import shutdown_session
-from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
 from ray.tune.trainable.function_trainable import wrap_function
 from ray.tune.utils import flatten_dict
 
 from gap_tune import GapScheduler
+from tests.contracts.insides import StorageContext, shutdown_session
 from tests.tune.functions import Cycle
 
 
@@ -40,8 +39,12 @@ class Life:
         remote = SimpleNamespace(remote=lambda call: self._trainable.execute(call))
         self._trial.temporary_state.ray_actor = SimpleNamespace(execute=remote)
         if continues is not None:
-            self._trainable.restore(continues._saved)
-        self._saved: Any = None
+            self._trainable.restore(continues.saved)
+        self.saved: Any = None
+
+    def answer_again(self, result: dict[str, Any]) -> None:
+        """Send what the scheduler answers to a result, which another life has reported."""
+        self._scheduler.on_trial_result(None, self._trial, result)
 
     def reports(self, most: int) -> list[dict[str, Any]]:
         """Run until the function ends, or for so many reports; return them."""
@@ -51,7 +54,7 @@ class Life:
             if result.get("done") or "__duplicate__" in result:
                 break
             if result.get("should_checkpoint"):
-                self._saved = self._trainable.save()
+                self.saved = self._trainable.save()
             found.append(flatten_dict(result))
             self._scheduler.on_trial_result(None, self._trial, found[-1])
         return found

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ray.train._internal.storage import StorageContext
 from ray.tune.callback import CallbackList
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -21,21 +20,17 @@ from gap_tune import (
     MomentumRule,
 )
 from gap_tune.rules.recorded import RecordedDecision
+from gap_tune.testing import make_statistics
 from gap_tune.tune import read_decisions
 from gap_tune.tune.ray_private import delivery
+from tests.contracts.insides import StorageContext
 
-STATISTICS = AlignmentStatistics(
-    candidates=(0.8, 0.9, 0.95, 0.99),
+STATISTICS = make_statistics(
+    (0.8, 0.9, 0.95, 0.99),
     alignment=(4.0, 6.0, 12.0, 2.0),
-    validation_alignment=(0.0,) * 4,
     autocorrelation=(1.0, 0.9, 0.8),
-    whitening=None,
     weight=4.0,
-    validation_weight=0.0,
     steps=40,
-    skipped_steps=0,
-    dimension=10,
-    sampled=10,
 )
 # The same problem with another seed: by itself it asks for 0.99.
 OTHER = replace(STATISTICS, alignment=(1.0, 2.0, 30.0, 99.0), steps=50)
@@ -60,6 +55,10 @@ class Controller:
 
     def get_trials(self) -> list[Trial]:
         return self.trials
+
+    @property
+    def callbacks(self) -> CallbackList:
+        return self._callbacks
 
     def start(self, trial: Trial) -> None:
         self._callbacks.on_trial_start(iteration=0, trials=self.trials, trial=trial)

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 from ray.tune.search import Searcher
 
 from gap_tune import DEFAULT_CANDIDATES, AlignmentStatistics
+from gap_tune.testing import make_statistics
 
 
 def leaning(
@@ -26,18 +30,14 @@ def leaning(
     """Return statistics whose largest gain by far is that of ``best``: 100 times the power."""
     power = scale * weight
     most = 100.0 * power / (best * math.sqrt(1 - best**2))
-    return AlignmentStatistics(
-        candidates=tuple(candidates),
+    return make_statistics(
+        candidates,
         alignment=tuple(most if c == best else 0.1 * power for c in candidates),
-        validation_alignment=(0.0,) * len(candidates),
         autocorrelation=(power, 0.5 * power),
         whitening=whitening,
         weight=weight,
-        validation_weight=0.0,
         steps=steps,
-        skipped_steps=0,
         dimension=dimension,
-        sampled=dimension,
     )
 
 
@@ -45,19 +45,18 @@ def random_statistics(generator: np.random.Generator) -> AlignmentStatistics:
     """Return statistics with any gains, of gradients of any size."""
     scale, weight = 10.0 ** generator.uniform(-6, 6), generator.uniform(1, 5)
     sums = scale * weight * generator.normal(1.0, 3.0, 4)
-    return AlignmentStatistics(
-        candidates=DEFAULT_CANDIDATES,
+    return make_statistics(
         alignment=tuple(sums.tolist()),
-        validation_alignment=(0.0,) * 4,
         autocorrelation=(scale * weight, 0.0),
-        whitening=None,
         weight=weight,
-        validation_weight=0.0,
         steps=9,
-        skipped_steps=0,
-        dimension=10,
-        sampled=10,
     )
+
+
+def optuna_trials(storage: BaseStorage) -> list[FrozenTrial]:
+    """Return all that Optuna was told and asked, by the storage that ``OptunaSearch`` was given."""
+    names = optuna.get_all_study_names(storage)
+    return [t for name in names for t in optuna.load_study(study_name=name, storage=storage).trials]
 
 
 def report(statistics: AlignmentStatistics, loss: float = 1.0, **rest: Any) -> dict[str, Any]:

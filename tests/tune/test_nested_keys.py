@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from optuna.storages import InMemoryStorage
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
@@ -23,7 +24,7 @@ from gap_tune.tune.monitoring.progress.trials import label
 from gap_tune.tune.monitoring.ray_dashboard import trial_label
 from tests.records.test_experiments import write_trial
 from tests.tune.scheduled import OTHER, STATISTICS, Keeps, Study
-from tests.tune.searching import Listed, leaning, report
+from tests.tune.searching import Listed, leaning, optuna_trials, report
 
 LR = tune.loguniform(1e-3, 1.0)
 LOOP = {"momentum": "train_loop_config/momentum", "lr": "train_loop_config/lr"}
@@ -64,7 +65,7 @@ def test_bug_the_workers_of_a_torch_trainer_get_neither_momentum_nor_section(
     optimizer = torch.optim.SGD([weight], lr=loop["lr"], momentum=loop["momentum"])
     trial = attach(optimizer, loop)
     assert trial.momentum == 0.99
-    assert trial._tuning.mode == "scheduler"
+    assert trial.result({})["gap/mode"] == "scheduler"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,13 @@ def test_a_key_with_a_slash_stays_one_where_its_neighbours_are_spelled_so() -> N
 
 
 def test_a_nested_beta1_is_adams() -> None:
-    search = GapSearch(Listed({"o": {"lr": 0.1}}), momentum="o/beta1", lr="o/lr", beta2="o/beta2")
-    search._seeder._given = {0.99: leaning(0.99, whitening=10.0)}
+    search = GapSearch(
+        Listed({"o": {"lr": 0.1}}),
+        momentum="o/beta1",
+        lr="o/lr",
+        beta2="o/beta2",
+        statistics={0.99: leaning(0.99, whitening=10.0)},
+    )
     config = search.suggest("a")["o"]
     assert (config["beta1"], config["beta2"]) == (0.99, 0.99)
     # Averages of gradients: Cor. 6.
@@ -131,16 +137,19 @@ def test_a_nested_baseline_stays_as_it_is() -> None:
 
 
 def test_bug_a_nested_point_that_was_evaluated_is_told_with_what_gap_tune_owns() -> None:
-    search = prepared(GapSearch(OptunaSearch(), **LOOP), {"train_loop_config": {"lr": LR}})  # type: ignore[arg-type]
+    storage = InMemoryStorage()
+    search = prepared(
+        GapSearch(OptunaSearch(storage=storage), **LOOP), {"train_loop_config": {"lr": LR}}
+    )  # type: ignore[arg-type]
     flat = {"train_loop_config/lr": 0.02, "train_loop_config/momentum": 0.99}
     search.add_evaluated_point({**flat, "gap": {"searched_lr": 0.1}}, 1.0)
     search.add_evaluated_point({**flat, "train_loop_config/gap/mode": "x", "gap/mode": "x"}, 1.0)
     whole = search.suggest("a")
     loop = {**whole["train_loop_config"], "epochs": 3}
     search.add_evaluated_point({**whole, "train_loop_config": loop}, 1.0)
-    *_, asked, again = search.searcher._ot_study.trials
+    *_, asked, again = optuna_trials(storage)
     assert again.params == asked.params
-    told = [t.params for t in search.searcher._ot_study.trials]
+    told = [t.params for t in optuna_trials(storage)]
     assert told[:2] == [{"train_loop_config/lr": 0.1}, {"train_loop_config/lr": 0.02}]
 
 
@@ -170,7 +179,8 @@ def test_a_search_that_is_restored_puts_keys_where_they_were() -> None:
 def test_bug_nested_siblings_do_not_find_each_other(
     study: Callable[..., Study], options: dict[str, str]
 ) -> None:
-    s = study(pool="siblings", rule=Keeps(), **options)
+    rule = Keeps()
+    s = study(pool="siblings", rule=rule, **options)
     section = {"mode": "scheduler", "momentum_key": "beta1"}
 
     def add(seed: int, beta1: float, width: int = 8) -> Any:
@@ -181,8 +191,7 @@ def test_bug_nested_siblings_do_not_find_each_other(
     for other in (sibling, stranger):
         s.report(other, statistics=json.dumps(OTHER.to_dict()), steps=50)
     s.report(own)
-    asked = s.scheduler._decider.rule.asked[-1]
-    assert asked.weight == STATISTICS.merge(OTHER).weight
+    assert rule.asked[-1].weight == STATISTICS.merge(OTHER).weight
 
 
 def test_bug_the_first_decision_of_a_nested_trial_has_no_old_momentum(

@@ -162,20 +162,20 @@ def test_what_goes_wrong_in_the_task_is_one_sentence(
     setup: Any, error: type[Exception], complaint: str
 ) -> None:
     with pytest.raises(error) as caught:
-        module._measure(setup, 4, {})
+        module.measure(setup, 4, {})
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_where_the_cause_happened_is_kept() -> None:
     with pytest.raises(InvalidValueError) as caught:
-        module._measure(partial(noisy, fail_at=2), 4, {})
+        module.measure(partial(noisy, fail_at=2), 4, {})
     assert 'raise RuntimeError("out of data")' in caught.value.__notes__[0]
 
 
 def test_several_beta2_are_measured_and_written_together(tmp_path: Path) -> None:
     setup = partial(noisy, torch.optim.AdamW, betas=(0.9, 0.99))
-    own, by_beta2 = module._measure(setup, 20, {"whitening": (0.9, 0.99, 0.999)})
+    own, by_beta2 = module.measure(setup, 20, {"whitening": (0.9, 0.99, 0.999)})
     assert own == 0.99
     assert list(by_beta2) == [0.9, 0.99, 0.999]
     assert parse(dump(by_beta2)) == by_beta2
@@ -191,7 +191,7 @@ def test_several_beta2_are_measured_and_written_together(tmp_path: Path) -> None
     }
     assert (config["beta1"], config["beta2"]) == max(pairs, key=lambda pair: pairs[pair])
     # Adam's own beta2 is measured where nothing else is asked for.
-    own, by_beta2 = module._measure(setup, 20, {})
+    own, by_beta2 = module.measure(setup, 20, {})
     assert own == 0.99
     assert list(by_beta2) == [0.99]
     assert by_beta2[own].whitening is not None

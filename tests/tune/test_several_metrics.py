@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
@@ -17,12 +19,15 @@ from gap_tune import GapScheduler, GapSearch, attach
 from gap_tune.errors import InvalidValueError
 from gap_tune.records.experiments import read_experiment
 from gap_tune.tune.monitoring.metrics import RayMetrics
-from gap_tune.tune.monitoring.progress import Progress
+from gap_tune.tune.monitoring.progress import Progress, callback
+from gap_tune.tune.monitoring.progress.pace import Pace
 from gap_tune.tune.monitoring.progress.trials import Shown
 from tests.records.test_experiments import write_trial
+from tests.tune.drawing import terminal, written
+from tests.tune.drawing import trial as drawn
 from tests.tune.functions import Cycle
 from tests.tune.scheduled import Study
-from tests.tune.searching import leaning, report
+from tests.tune.searching import leaning, optuna_trials, report
 
 METRICS, MODES = ["loss", "eval/size"], ["min", "max"]
 NAN = float("nan")
@@ -49,7 +54,9 @@ def objectives(config: dict[str, Any]) -> None:
 def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
     ray_address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    inner = OptunaSearch(metric=METRICS, mode=MODES, seed=0)
+    # A file: what the driver knows after a restore is what it had written.
+    backend = JournalFileBackend(str(tmp_path / "optuna.log"))
+    inner = OptunaSearch(metric=METRICS, mode=MODES, seed=0, storage=JournalStorage(backend))
     callbacks = [
         RayMetrics(METRICS, MODES),
         Progress(2, style="json", metric=METRICS, mode=MODES, console=Console(quiet=True)),
@@ -86,8 +93,8 @@ def test_bug_a_study_of_two_objectives_fails_every_trial_and_after_a_restore(
         assert "momentum=0.9000" in name
         assert not any(f"{key}=" in name for key in grid[0].config["gap"])  # type: ignore[index]
     assert not any(f"{each} failed" in caplog.text for each in ("set_state", "result", "end"))
-    search = restored._local_tuner._tune_config.search_alg
-    trials = search.searcher._ot_study.trials
+    trials = optuna_trials(JournalStorage(backend))
+    assert len(trials) >= 2
     assert {len(t.values) for t in trials if t.values} == {2}
     assert {t.state.name for t in trials} <= {"COMPLETE", "FAIL"}
     records = read_experiment(tmp_path / "two", mode="min")
@@ -113,24 +120,33 @@ def test_bug_with_several_metrics_none_is_watched_for_nan(
 
 
 def test_optuna_is_told_of_a_nested_objective_that_is_nan_as_a_failure() -> None:
-    inner = OptunaSearch(metric=METRICS, mode=MODES, seed=0)
-    search = GapSearch(inner)
+    storage = InMemoryStorage()
+    search = GapSearch(OptunaSearch(metric=METRICS, mode=MODES, seed=0, storage=storage))
     search.set_search_properties(None, None, {"lr": tune.loguniform(1e-3, 1.0)})
     for trial, size in (("a", 1.0), ("b", NAN)):
         search.suggest(trial)
         search.on_trial_result(trial, report(leaning(0.9), eval={"size": size}))
         search.on_trial_complete(trial, {"loss": 1.0, "eval/size": size})
-    assert [t.state.name for t in inner._ot_study.trials] == ["COMPLETE", "FAIL"]
-    assert inner._ot_study.trials[0].values == [1.0, 1.0]
+    good, failed = optuna_trials(storage)
+    assert [good.state.name, failed.state.name] == ["COMPLETE", "FAIL"]
+    assert good.values == [1.0, 1.0]
 
 
-def test_bug_progress_and_metrics_refuse_several_objectives() -> None:
-    shown = Progress(None, metric=METRICS, mode=MODES)._shown
-    assert (shown.metric, shown.mode) == ("loss", "min")
-    metrics = RayMetrics(METRICS[::-1], MODES[::-1])
-    assert metrics._metric == "eval/size"
-    assert metrics._regrets is not None
-    assert metrics._regrets._sign == -1.0
+@pytest.mark.parametrize(("turn", "best"), [(1, "loss 1: t seed 1"), (-1, "eval/size 4: t seed 2")])
+def test_bug_progress_refuses_several_objectives(
+    turn: int, best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callback, "Pace", lambda every_s: Pace(0.0))
+    console = terminal(width=200)
+    progress = Progress(
+        None, metric=METRICS[::turn], mode=MODES[::turn], console=console, style="lines"
+    )
+    progress.setup()
+    trials = [drawn(number, **{"loss": number, "eval/size": 2.0 * number}) for number in (1, 2)]
+    for each in trials:
+        each.config["arm"] = "t"
+    progress.on_step_end(iteration=0, trials=trials)
+    assert f"best {best}" in written(console)
     with pytest.raises(InvalidValueError, match="mode must be 'min' or 'max'"):
         Progress(None, metric=METRICS, mode=["down", "min"])
 

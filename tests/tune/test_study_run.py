@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from optuna.storages import InMemoryStorage
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
@@ -23,6 +24,7 @@ from gap_tune import AlignmentStatistics, GapScheduler, GapSearch, attach
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from tests.tune.conftest import Run, make_run
 from tests.tune.functions import Cycle, Raises
+from tests.tune.searching import optuna_trials
 
 
 def rows(result: tune.Result) -> list[dict[str, Any]]:
@@ -72,7 +74,8 @@ def test_reported_statistics_and_reasons_can_be_read_back(grid: tune.ResultGrid)
 
 @pytest.mark.slow
 def test_neither_a_rule_that_raises_nor_a_non_finite_metric_ends_the_study(run: Run) -> None:
-    search = GapSearch(OptunaSearch(seed=0), rule=Raises())
+    storage = InMemoryStorage()
+    search = GapSearch(OptunaSearch(seed=0, storage=storage), rule=Raises())
     space = {"lr": tune.loguniform(1e-3, 1e-2), "bad_metric_at": tune.choice([2, None])}
     grid = run([{}] * 3, search=search, space=space, scheduler=GapScheduler(rule=Raises()))
     assert 0 < len(grid.errors) < 3
@@ -82,7 +85,7 @@ def test_neither_a_rule_that_raises_nor_a_non_finite_metric_ends_the_study(run: 
         if result.error is None:
             assert len(rows(result)) == 8
     # Optuna is told, and searches on.
-    states = [t.state.name for t in search.searcher._ot_study.trials]
+    states = [t.state.name for t in optuna_trials(storage)]
     assert states.count("FAIL") == len(grid.errors)
     assert states.count("COMPLETE") == 3 - len(grid.errors)
 

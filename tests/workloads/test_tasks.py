@@ -165,12 +165,15 @@ class TestViT:
 
 class TestLanguage:
     def test_only_the_answer_is_learned_and_it_ends(self, root: Path) -> None:
+        from transformers import AutoTokenizer
+
         task: Any = get_workload("language", cases(root)["language"].options)
         (sample, *_) = task.data().train
         inputs, targets = task.collate([sample])
         learned = targets[0] != IGNORED
-        text = task._tokenizer.decode(inputs["input_ids"][0])
-        answer = task._tokenizer.decode(targets[0][learned])
+        tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer")
+        text = tokenizer.decode(inputs["input_ids"][0])
+        answer = tokenizer.decode(targets[0][learned])
         assert text.startswith("Question: What is ")
         assert answer.startswith("It is ")
         assert answer.endswith(".<end>")

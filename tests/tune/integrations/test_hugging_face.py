@@ -88,7 +88,7 @@ def test_beta1_changes_at_every_evaluation_and_a_restored_trial_goes_on_alike(li
     before = first.reports(2)
     # The scheduler has answered the second report, but this life ends before it trains with it.
     second = life(train, ASKS, continues=first)
-    second._scheduler.on_trial_result(None, second._trial, before[-1])
+    second.answer_again(before[-1])
     after = second.reports(9)
     for name in ("eval_loss", "step", "gap/seq", "gap/statistics", "gap/momentum"):
         assert [r[name] for r in before + after] == [r[name] for r in whole], name

@@ -98,7 +98,7 @@ def test_bug_a_trial_with_several_sets_resumed_differently(life: Any) -> None:
     first: Life = life(train, config)
     before = first.reports(2)
     second = life(train, config, continues=first)
-    second._scheduler.on_trial_result(None, second._trial, before[-1])
+    second.answer_again(before[-1])
     after = second.reports(9)
     for name in ("eval_a_loss", "eval_b_loss", "step", "gap/seq", "gap/statistics"):
         assert [r[name] for r in before + after] == [r[name] for r in whole], name

@@ -209,7 +209,7 @@ def test_bug_a_resumed_trial_stopped_an_epoch_late(life: Any, validates: bool) -
     first: Life = life(train, config)
     before = first.reports(2)
     second = life(train, config, continues=first)
-    second._scheduler.on_trial_result(None, second._trial, before[-1])
+    second.answer_again(before[-1])
     after = second.reports(30)
     for name in ("train_loss", "ended", "epoch", "step", "gap/seq", "gap/statistics"):
         assert [r[name] for r in before + after] == [r[name] for r in whole], name

@@ -1,72 +1,28 @@
-"""Class trainables whose subclasses override what Ray's tutorials override."""
+"""Class trainables whose subclasses override how checkpoints are saved and loaded."""
 
 from __future__ import annotations
 
-import inspect
-import os
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from ray import tune
-from ray.train._internal.storage import StorageContext
-from ray.tune.result import TRIAL_INFO
 
-from gap_tune import Decision, GapScheduler, GapTrainable, Reason
-from gap_tune.control import group_momentum
+from gap_tune import GapTrainable
 from gap_tune.errors import NonFiniteMetricError, StateError
-from gap_tune.tune.ray_private import delivery
-from gap_tune.tune.ray_private.delivery import Directive
 from gap_tune.tune.trial.checkpointing import FILE
-from tests.tune.functions import Cycle, kill_once
+from tests.contracts.insides import StorageContext
+from tests.tune.integrations.class_trainables import (
+    ASKS,
+    Dictionary,
+    Plain,
+    Tutorial,
+    send,
+    trial,
+)
 
-ASKS: dict[str, Any] = {"gap": {"mode": "scheduler", "metric": "loss"}, "momentum": 0.9, "lr": 0.05}
 COMPARED = ("loss", "used", "gap/momentum", "gap/statistics", "gap/seq", "gap/steps")
-
-
-class Plain(GapTrainable):
-    """Descends a noisy quadratic; saves what gap_tune saves."""
-
-    kind: Any = torch.optim.SGD
-
-    def setup(self, config: dict[str, Any]) -> None:
-        torch.set_num_threads(1)
-        torch.manual_seed(0)
-        self.model = torch.nn.Linear(6, 1)
-        self.noise = torch.Generator().manual_seed(0)
-        self.optimizer = self.make(config)
-        self.attach(self.optimizer, saved={"model": self.model, "noise": self.noise})
-
-    def make(self, config: dict[str, Any]) -> Any:
-        return self.kind(self.model.parameters(), lr=config["lr"], momentum=config["momentum"])
-
-    def step(self) -> dict[str, Any]:
-        kill_once(self.config, self.iteration)
-        for _ in range(self.config.get("steps", 3)):
-            self.optimizer.zero_grad()
-            inputs = torch.randn(4, 6, generator=self.noise)
-            loss = (self.model(inputs) - inputs[:, :1]).square().mean()
-            loss.backward()
-            self.optimizer.step()
-        return {
-            "loss": loss.item(),
-            "used": group_momentum(self.optimizer.param_groups[0]),
-            "process": os.getpid(),
-            "done": self.iteration == 3,
-        }
-
-
-class Tutorial(Plain):
-    """Ray's tutorial: the weights, in a file of its own."""
-
-    def save_checkpoint(self, tmp_checkpoint_dir: str) -> str:  # type: ignore[override]
-        torch.save(self.model.state_dict(), os.path.join(tmp_checkpoint_dir, "model.pth"))
-        return tmp_checkpoint_dir
-
-    def load_checkpoint(self, tmp_checkpoint_dir: str) -> None:
-        self.model.load_state_dict(torch.load(os.path.join(tmp_checkpoint_dir, "model.pth")))
 
 
 class WithOptimizer(Plain):
@@ -90,17 +46,6 @@ class SuperFirst(WithOptimizer):
     def load_checkpoint(self, checkpoint: Any) -> None:
         GapTrainable.load_checkpoint(self, checkpoint)
         super().load_checkpoint(checkpoint)
-
-
-class Dictionary(Plain):
-    """Ray's contract allows a dictionary, too."""
-
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        return {"weights": self.model.state_dict()}
-
-    def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        assert list(checkpoint) == ["weights"]
-        self.model.load_state_dict(checkpoint["weights"])
 
 
 class DictionaryWithSuper(Dictionary):
@@ -171,17 +116,6 @@ EVERY = [
 ]
 
 
-def trial(kind: Any, config: dict[str, Any], name: str = "one", storage: Any = None) -> Any:
-    info = SimpleNamespace(trial_id=name, trial_name=name, trial_resources=None)
-    return kind({**config, TRIAL_INFO: info}, storage=storage)
-
-
-def send(to: Any, seq: int, momentum: float, old: float) -> None:
-    """Send a decision, as the scheduler does."""
-    decision = Decision(momentum, old, Reason.BEST_GAIN, "because.")
-    to.execute(lambda t: delivery._receive(t.trial_id, Directive(seq, decision), t))
-
-
 @pytest.mark.filterwarnings("error:the optimizer must be built with")
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
@@ -233,238 +167,6 @@ def test_a_checkpoint_without_our_file_is_told_in_a_sentence(
     assert resumed.train()["gap/steps"] == 3
     with pytest.raises(StateError, match=r"must hold gap_tune.pt, but got a folder without it"):
         trial(Plain, ASKS).restore(saved)
-
-
-class Resets(Plain):
-    """Ray's usual way: write the next trial's values into the optimizer that there is."""
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        for group in self.optimizer.param_groups:
-            group["lr"] = new_config["lr"]
-            group["momentum"] = new_config["momentum"]
-        return True
-
-
-class ResetsTheRate(Plain):
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.optimizer.param_groups[0]["lr"] = new_config["lr"]
-        return True
-
-
-class ResetsAndBuilds(Plain):
-    """Builds everything anew but forgets to attach."""
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.model = torch.nn.Linear(6, 1)
-        self.optimizer = self.make(new_config)
-        return True
-
-
-class ResetsBySetup(Plain):
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.setup(new_config)
-        return True
-
-
-class ResetsAndAttaches(Resets):
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        super().reset_config(new_config)
-        self.attach(self.optimizer, saved={"model": self.model, "noise": self.noise})
-        return True
-
-
-class InADictionary(Plain):
-    """Keeps what it trains in a dictionary, as many do, with a schedule beside it."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self.noise = torch.Generator().manual_seed(0)
-        self.build(config)
-        self.attach(self.optimizer, saved={"model": self.model, "noise": self.noise})
-
-    def build(self, config: dict[str, Any]) -> None:
-        self.state = {"model": torch.nn.Linear(6, 1)}
-        self.state["optimizer"] = self.make(config)
-        self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0)
-
-    @property
-    def model(self) -> Any:  # type: ignore[override]
-        return self.state["model"]
-
-    @property
-    def optimizer(self) -> Any:  # type: ignore[override]
-        return self.state["optimizer"]
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.build(new_config)
-        return True
-
-
-class InAnObject(InADictionary):
-    """Keeps it in an object, deeper down."""
-
-    def build(self, config: dict[str, Any]) -> None:
-        self.agent = SimpleNamespace(model=torch.nn.Linear(6, 1), optimizers=[])
-        self.agent.optimizers.append(self.make(config))
-        self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0)
-
-    @property
-    def model(self) -> Any:
-        return self.agent.model
-
-    @property
-    def optimizer(self) -> Any:
-        return self.agent.optimizers[0]
-
-
-def reset(actor: Any, name: str, config: dict[str, Any]) -> bool:
-    info = SimpleNamespace(trial_id=name, trial_name=name, trial_resources=None)
-    options = {}
-    if "logger_creator" in inspect.signature(tune.Trainable.reset).parameters:
-        # Ray 2.50 closes the actor's logger, and gives it another.
-        from ray.tune.logger import NoopLogger
-
-        options["logger_creator"] = lambda config: NoopLogger(config, actor.logdir)
-    return bool(actor.reset({**config, TRIAL_INFO: info}, **options))
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(Plain, Resets, ResetsAndBuilds, ResetsBySetup, ResetsAndAttaches),
-        *(InADictionary, InAnObject),
-    ],
-    ids=lambda kind: kind.__name__,
-)
-@pytest.mark.parametrize("mode", ["scheduler", "fixed"])
-def test_bug_a_reused_actor_trained_the_next_trial_with_the_last_ones_momentum(
-    kind: Any, mode: str, tmp_path: Path
-) -> None:
-    actor = trial(kind, ASKS, "one")
-    actor.train()
-    send(actor, 1, 0.99, 0.9)
-    assert actor.train()["used"] == 0.99
-    assert reset(
-        actor, "two", {"gap": {"mode": mode, "metric": "loss"}, "momentum": 0.5, "lr": 0.1}
-    )
-    result = actor.train()
-    assert (result["used"], result["gap/momentum"]) == (0.5, 0.5)
-    assert (result["gap/seq"], result["gap/steps"], result["gap/mode"]) == (0, 3, mode)
-    assert actor.optimizer.param_groups[0]["lr"] == 0.1
-    saved = actor.save(str(tmp_path / "two"))
-    again = trial(kind, actor.config, "two")
-    again.restore(saved)
-    assert again.train()["gap/steps"] == 6
-    assert torch.equal(again.model.weight, again._trial._objects["model"].weight)
-
-
-def test_a_reused_actor_does_not_start_with_what_another_trial_was_tuned_to() -> None:
-    actor = trial(ResetsTheRate, ASKS, "one")
-    actor.train()
-    send(actor, 1, 0.99, 0.9)
-    actor.train()
-    reset(actor, "two", ASKS)
-    assert actor.train()["used"] == 0.9
-
-
-def adam(parameters: Any, lr: float, momentum: float) -> torch.optim.Adam:
-    return torch.optim.Adam(parameters, lr=lr, betas=(momentum, 0.999))
-
-
-@pytest.mark.filterwarnings("error:the optimizer must be built with")
-@pytest.mark.parametrize("make", [torch.optim.SGD, adam])
-def test_bug_a_reset_config_that_leaves_momentum_alone_kept_the_last_trials(make: Any) -> None:
-    class Kind(ResetsTheRate):
-        kind = staticmethod(make)
-
-    actor = trial(Kind, ASKS, "one")
-    actor.train()
-    send(actor, 1, 0.99, 0.9)
-    actor.train()
-    for name, asked in (("two", 0.5), ("three", 0.5), ("four", 0.8)):
-        reset(actor, name, {**ASKS, "momentum": asked})
-        assert actor.train()["gap/momentum"] == asked
-        send(actor, 1, 0.95, asked)
-        assert actor.train()["gap/momentum"] == 0.95
-
-
-def test_an_optimizer_that_is_gone_or_goes_on_by_itself_is_named() -> None:
-    import gap_tune.optim
-
-    class Loses(Plain):
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.optimizer = None
-            return True
-
-    class TunesItself(Resets):
-        kind = gap_tune.optim.SGD
-
-    for kind, mode in ((Loses, "scheduler"), (TunesItself, "trial")):
-        actor = trial(kind, {**ASKS, "gap": {"mode": mode}}, "one")
-        actor.train()
-        with pytest.raises(StateError, match=r"must call self.attach\(optimizer\) where it takes"):
-            reset(actor, "two", ASKS)
-
-
-class Hidden(Resets):
-    """Keeps its optimizer where nobody looks."""
-
-    hidden: ClassVar[list[Any]] = []
-
-    @property
-    def optimizer(self) -> Any:
-        return self.hidden[-1]
-
-    @optimizer.setter
-    def optimizer(self, value: Any) -> None:
-        self.hidden.append(value)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.optimizer = self.make(new_config)
-        return True
-
-
-def test_an_optimizer_that_cannot_be_found_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    actor = trial(Hidden, ASKS, "one")
-    actor.train()
-    reset(actor, "two", ASKS)
-    actor.train()
-    assert "in which the one watched did nothing" in caplog.text
-
-
-def test_a_session_that_a_class_keeps_is_the_new_one() -> None:
-    class Keeps(Resets):
-        def setup(self, config: dict[str, Any]) -> None:
-            super().setup(config)
-            self.session = self._trial
-
-    actor = trial(Keeps, ASKS, "one")
-    actor.train()
-    reset(actor, "two", ASKS)
-    actor.train()
-    assert actor.session.statistics().steps == 3
-
-
-@pytest.mark.parametrize("base", [Plain, Tutorial, Dictionary], ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("resets", [False, True])
-def test_bug_another_trials_checkpoint_overruled_the_configuration(
-    base: Any, resets: bool, tmp_path: Path
-) -> None:
-    class Exploits(base):  # type: ignore[misc]
-        pass
-
-    if resets:
-        Exploits.reset_config = Resets.reset_config  # type: ignore[method-assign]
-    fixed = {"gap": {"mode": "fixed"}, "momentum": 0.9, "lr": 0.05}
-    donor, taker = trial(Exploits, fixed, "donor"), trial(Exploits, fixed, "taker")
-    donor.train()
-    saved = donor.save(str(tmp_path))
-    taker.train()
-    reset(taker, "taker", {**fixed, "momentum": 0.7, "lr": 0.02})
-    taker.restore(saved)
-    assert torch.equal(taker.model.weight, donor.model.weight)
-    assert taker.optimizer.param_groups[0]["lr"] == 0.02
-    result = taker.train()
-    assert (result["used"], result["gap/steps"]) == (0.7, 6)
 
 
 class GoesWrong(Plain):
@@ -530,30 +232,3 @@ def test_a_killed_trial_of_the_tutorials_kind_goes_on_in_a_real_study(
     rows = result.metrics_dataframe.to_dict("records")
     assert len({row["process"] for row in rows}) == 2
     assert [row["gap/steps"] for row in rows] == [3, 6, 9, 12]
-
-
-@pytest.mark.slow
-def test_an_actor_that_ray_reuses_starts_with_what_the_configuration_asks(
-    ray_address: str, tmp_path: Path
-) -> None:
-    momenta = [0.9, 0.5]
-    grid = tune.Tuner(
-        Resets,
-        param_space={**ASKS, "steps": 6, "momentum": tune.grid_search(momenta)},
-        tune_config=tune.TuneConfig(
-            metric="loss",
-            mode="min",
-            scheduler=GapScheduler(rule=Cycle()),
-            reuse_actors=True,
-            max_concurrent_trials=1,
-        ),
-        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
-    ).fit()
-    assert not grid.errors
-    studied = [result.metrics_dataframe.to_dict("records") for result in grid]
-    assert len({row["process"] for rows in studied for row in rows}) == 1
-    for rows, first in zip(studied, momenta, strict=True):
-        place = Cycle.momenta.index(first)
-        assert [r["used"] for r in rows] == [Cycle.momenta[(place + i) % 4] for i in range(4)]
-        assert [r["gap/seq"] for r in rows] == [0, 1, 2, 3]
-        assert [r["gap/steps"] for r in rows] == [6, 12, 18, 24]

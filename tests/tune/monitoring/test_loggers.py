@@ -156,7 +156,7 @@ def records(data: bytes) -> Iterator[bytes]:
 
 def test_a_histogram_goes_on_counting_when_the_study_is_restored() -> None:
     before = MomentumHistogram()
-    before._reports = 7
+    before.set_state({"reports": 7})
     after = pickle.loads(pickle.dumps(before))
     after.set_state(before.get_state())
     assert after.get_state() == {"reports": 7}

@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.gradients import AlignmentStatistics
+from gap_tune.testing import make_statistics
 from gap_tune.tune import keys, read_decisions
+from gap_tune.tune.monitoring import metrics as module
 from gap_tune.tune.monitoring.instruments import TRIAL_GAUGES, Latest
 from gap_tune.tune.monitoring.metrics import RayMetrics
 from gap_tune.tune.monitoring.regret import Regrets
@@ -50,17 +52,34 @@ class Recorders(SimpleNamespace):
         self.by_trial = {name: Recorder() for name in TRIAL_GAUGES}
 
 
-def recorded(**options: Any) -> tuple[RayMetrics, Recorders]:
-    metrics = RayMetrics("loss", "min", **options)
-    recorders = Recorders()
-    metrics._instruments = recorders  # type: ignore[assignment]
-    return metrics, recorders
+# In the order in which they will be used.
+WAITING: list[Recorders] = []
+
+
+@pytest.fixture(autouse=True)
+def instruments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "Instruments", lambda: WAITING.pop(0))
+    yield
+    WAITING.clear()
+
+
+class AtTheEnd(RayMetrics):
+    """Sets its gauges when the study has ended, and not before."""
+
+    def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+        pass
+
+
+def recorded(
+    metric: Any = "loss", mode: Any = "min", *, kind: type[RayMetrics] = RayMetrics, **options: Any
+) -> tuple[RayMetrics, Recorders]:
+    WAITING.append(Recorders())
+    return kind(metric, mode, **options), WAITING[-1]
 
 
 @pytest.mark.slow
 def test_a_real_studys_decisions_faults_and_gauges(run: Run, tmp_path: Path) -> None:
-    metrics, recorders = recorded()
-    metrics._refreshed_at = float("inf")
+    metrics, recorders = recorded(kind=AtTheEnd)
     marker = str(tmp_path / "killed")
     plan: list[dict[str, Any]] = [
         {"arm": "gap", "seed": 1, "bad_gradient_at": 2, "kill_at": 4, "kill_marker": marker},
@@ -97,18 +116,13 @@ def trial(status: str = "RUNNING", **last: Any) -> Any:
 
 
 def result(report: int = 1, skipped: int = 0, **more: Any) -> dict[str, Any]:
-    statistics = AlignmentStatistics(
-        candidates=(0.0, 0.9),
+    statistics = make_statistics(
+        (0.0, 0.9),
         alignment=(1.0, 8.0),
-        validation_alignment=(0.0, 0.0),
         autocorrelation=(4.0, 1.0),
-        whitening=None,
         weight=2.0,
-        validation_weight=0.0,
         steps=10 * report,
         skipped_steps=skipped,
-        dimension=10,
-        sampled=10,
     )
     return {
         "loss": 0.5,
@@ -180,6 +194,21 @@ def test_bug_trials_of_earlier_runs_of_a_study_stay_counted() -> None:
         metrics.on_experiment_end(trials)
     counts = [n for n, tags in recorders.trials.calls if tags["status"] == "terminated"]
     assert counts[-1] == 3
+
+
+@pytest.mark.parametrize("best_is", ["max", "min"])
+def test_bug_of_several_objectives_there_were_no_regrets(best_is: str) -> None:
+    modes = [best_is, "min" if best_is == "max" else "max"]
+    metrics, recorders = recorded(["size", "loss"], modes)
+    trials = []
+    for arm, size in (("gap", 3.0), ("fixed:0.9", 2.0), ("fixed:0.5", 1.0)):
+        trials.append(trial())
+        trials[-1].trial_id, trials[-1].config = arm, {"arm": arm, "seed": 1}
+        metrics.on_trial_result(1, trials, trials[-1], result(size=size))
+    metrics.on_experiment_end(trials)
+    # Of the first objective, against the fixed momentum that is best by it.
+    regrets = {tags["arm"]: regret for regret, tags in recorders.regret.calls}
+    assert regrets["gap"] == (-1.0 if best_is == "max" else 2.0)
 
 
 def test_skipped_steps_of_a_checkpoint_are_not_counted_again() -> None:

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.tune.monitoring.progress import Progress
+from gap_tune.tune.monitoring.progress import Progress, callback
 from gap_tune.tune.monitoring.progress.pace import Pace
 from tests.tune.conftest import Run
 from tests.tune.drawing import HOSTILE, drawn, terminal, trial, written
@@ -32,8 +32,9 @@ def in_terminal(environment: dict[str, str], **options: Any) -> str:
     with os.fdopen(theirs, "w") as file:
         console = Console(file=file, width=80, height=24, _environ=environment)
         progress = Progress(2, console=console, epochs=30, **options)
-        progress.setup()
-        progress._pace = progress._pace and Pace(0.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(callback, "Pace", lambda every_s: Pace(0.0))
+            progress.setup()
         trials = [trial(1), trial(2)]
         progress.on_step_end(iteration=0, trials=trials)
         progress.on_trial_complete(iteration=0, trials=trials, trial=trials[0])
@@ -163,10 +164,12 @@ def test_showing_takes_one_per_cent_of_the_time_at_most() -> None:
     assert 12 <= len(shown_at) - len(early) <= 13
 
 
-def test_an_exception_in_it_never_reaches_the_study(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_in_it_never_reaches_the_study(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callback, "Pace", lambda every_s: Pace(0.0))
     progress = Progress(2, console=terminal(), style="table")
     progress.setup()
-    progress._pace = Pace(0.0)
     progress.on_trial_complete(iteration=0, trials=[], trial=None)
     assert "on_trial_complete failed" in caplog.text
     for _ in range(3):

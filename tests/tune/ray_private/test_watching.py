@@ -12,13 +12,21 @@ from ray.tune.callback import CallbackList
 from ray.tune.experiment import Trial
 
 from gap_tune.tune.ray_private import watching
+from tests.contracts.insides import callback_count
+
+
+class Controller:
+    """What watching asks of Ray's controller."""
+
+    def __init__(self, callbacks: list[tune.Callback]) -> None:
+        self._callbacks = CallbackList(callbacks)
+
+    @property
+    def callbacks(self) -> CallbackList:
+        return self._callbacks
 
 
 def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alone() -> None:
-    class Controller:
-        def __init__(self, callbacks: list[tune.Callback]) -> None:
-            self._callbacks = CallbackList(callbacks)
-
     mine = [tune.Callback()]
     controller, called = Controller(mine), []
     for name in ("first", "second"):
@@ -28,11 +36,11 @@ def test_an_installed_call_replaces_the_one_before_and_leaves_the_users_list_alo
             reported=lambda trial, result, n=name: called.append((n, trial, result)),
         )
     trial = Trial("__fake", stub=True)
-    controller._callbacks.on_trial_start(iteration=0, trials=[], trial=trial)
-    controller._callbacks.on_trial_result(iteration=0, trials=[], trial=trial, result={"i": 1})
+    controller.callbacks.on_trial_start(iteration=0, trials=[], trial=trial)
+    controller.callbacks.on_trial_result(iteration=0, trials=[], trial=trial, result={"i": 1})
     assert called == [("second", trial), ("second", trial, {"i": 1})]
     assert len(mine) == 1
-    assert len(pickle.loads(pickle.dumps(controller._callbacks._callbacks))) == 2
+    assert callback_count(pickle.loads(pickle.dumps(controller.callbacks))) == 2
     assert not watching.watch_trials(None, started=print, reported=print)
 
 
@@ -47,18 +55,17 @@ def test_bug_callbacks_of_a_restored_study_get_each_others_states(tmp_path: Path
         def set_state(self, state: dict[str, int]) -> None:
             self.count = state["count"]
 
-    class Controller:
-        def __init__(self, *counts: int) -> None:
-            self.callbacks = [tune.Callback(), *map(Counts, counts)]
-            self._callbacks = CallbackList(self.callbacks)
+    def counting(*counts: int) -> list[tune.Callback]:
+        return [tune.Callback(), *map(Counts, counts)]
 
-    controller = Controller(1, 2)
+    controller = Controller(counting(1, 2))
     for _ in range(2):
         assert watching.watch_trials(controller)
-    controller._callbacks.save_to_dir(str(tmp_path), "session")
-    restored = Controller(0, 0)
-    restored._callbacks.restore_from_dir(str(tmp_path))
-    assert [each.count for each in restored.callbacks[1:]] == [1, 2]  # type: ignore[attr-defined]
+    controller.callbacks.save_to_dir(str(tmp_path), "session")
+    fresh = counting(0, 0)
+    restored = Controller(fresh)
+    restored.callbacks.restore_from_dir(str(tmp_path))
+    assert [each.count for each in fresh[1:]] == [1, 2]  # type: ignore[attr-defined]
 
 
 def test_what_a_trial_has_reported_is_uploaded_when_it_starts_again(
@@ -68,24 +75,21 @@ def test_what_a_trial_has_reported_is_uploaded_when_it_starts_again(
         uploaded.append(trial.trial_id)
         raise OSError("no connection")
 
-    class Controller:
-        _callbacks = CallbackList([])
-
-    controller, uploaded = Controller(), []
+    controller, uploaded = Controller([]), []
     monkeypatch.setattr(watching, "upload_results", upload)
     trials = [Trial("__fake", stub=True, trial_id=name) for name in ("a", "b")]
     for trial in trials:
         watching.watch_trials(controller)
-        controller._callbacks.on_trial_start(iteration=0, trials=[], trial=trial)
-        controller._callbacks.on_trial_result(iteration=0, trials=[], trial=trial, result={})
+        controller.callbacks.on_trial_start(iteration=0, trials=[], trial=trial)
+        controller.callbacks.on_trial_result(iteration=0, trials=[], trial=trial, result={})
     # Neither has started anew yet; asking again has not made it forget.
     assert uploaded == []
     watching.watch_trials(controller)
-    controller._callbacks.on_trial_start(iteration=0, trials=[], trial=trials[0])
+    controller.callbacks.on_trial_start(iteration=0, trials=[], trial=trials[0])
     assert uploaded == ["a"]
     assert "Results of trial a may be missing: OSError('no connection')" in caplog.text
-    controller._callbacks.on_trial_complete(iteration=0, trials=[], trial=trials[0])
-    controller._callbacks.on_trial_error(iteration=0, trials=[], trial=trials[1])
+    controller.callbacks.on_trial_complete(iteration=0, trials=[], trial=trials[0])
+    controller.callbacks.on_trial_error(iteration=0, trials=[], trial=trials[1])
     for trial in trials:
-        controller._callbacks.on_trial_start(iteration=0, trials=[], trial=trial)
+        controller.callbacks.on_trial_start(iteration=0, trials=[], trial=trial)
     assert uploaded == ["a"]

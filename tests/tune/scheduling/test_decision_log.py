@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import logging
 import pickle
 import subprocess
 import sys
+import time
 from io import FileIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.fs
 import pytest
-from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
 
 from gap_tune import Decision, Reason
@@ -23,6 +25,7 @@ from gap_tune.rules.recorded import RecordedDecision
 from gap_tune.tune import read_decisions
 from gap_tune.tune.scheduling import decision_log
 from gap_tune.tune.scheduling.decision_log import DecisionLog
+from tests.contracts.insides import StorageContext
 
 
 def make_trial(storage: StorageContext | None) -> Trial:
@@ -132,28 +135,38 @@ def test_the_file_is_closed_when_the_last_trial_that_writes_it_has_ended(tmp_pat
 
 
 def test_bug_a_file_that_cannot_be_closed_costs_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full(FileIO):
         def close(self) -> None:
             super().close()
             raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
+    whole = Path.open
+
+    def opened(path: Path, mode: str = "r", buffering: int = -1, **options: Any) -> Any:
+        # NFS says so only when it is closed.
+        return Full(path, mode) if buffering == 0 else whole(path, mode, buffering, **options)
+
     trial, log = local(tmp_path), DecisionLog()
-    log.write(trial, line(1))
-    ((path, (file, opened)),) = log._open.items()
-    file.close()
-    # NFS says so only then.
-    log._open[path] = Full(path, "ab"), opened
-    log.close(trial)
+    path = tmp_path / "run" / "decisions.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", opened)
+        log.write(trial, line(1))
+        assert open_files().count(path) == 1
+        log.close(trial)
     assert "the last decisions may be missing" in caplog.text
-    assert not log._open
+    assert open_files().count(path) == 0
+    log.write(trial, line(2))
+    assert [d.seq for d in read_decisions(path)] == [1, 2]
 
 
 def test_lines_go_to_a_file_that_was_put_in_the_place_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decision_log, "_OPEN_S", 0.0)
+    later = itertools.count(step=60.0)
+    clock = SimpleNamespace(monotonic=lambda: next(later), time=time.time)
+    monkeypatch.setattr(decision_log, "time", clock)
     trial, log = local(tmp_path), DecisionLog()
     path = tmp_path / "run" / "decisions.jsonl"
     log.write(trial, line(1))

@@ -178,7 +178,7 @@ def test_a_scheduler_in_use_can_be_saved(study: Callable[..., Study]) -> None:
         s.report(s.add(seed=seed), training_iteration=1)
     loaded = pickle.loads(pickle.dumps(s.scheduler))
     assert loaded.decide(reported()) == s.scheduler.decide(reported())
-    assert len(pickle.dumps(s.controller._callbacks)) < 1000
+    assert len(pickle.dumps(s.controller.callbacks)) < 1000
 
 
 def test_schedulers_that_cannot_be_wrapped_are_refused_with_what_to_do_instead(

@@ -9,9 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.train._internal.session import _TrainingResult
-from ray.tune import Checkpoint
-from ray.tune.callback import CallbackList
 from ray.tune.experiment import Trial
 
 from gap_tune import (
@@ -19,6 +16,7 @@ from gap_tune import (
     MomentumRule,
 )
 from gap_tune.tune.ray_private import delivery
+from tests.contracts.insides import continue_from, hidden_callbacks
 from tests.tune.functions import Raises
 from tests.tune.scheduled import (
     MISSING,
@@ -142,8 +140,7 @@ def test_a_trial_with_a_mailbox_is_told_that_its_metric_is_not_finite(
 
 def restart(s: Study, trial: Trial, **checkpointed: Any) -> delivery.Directive | None:
     """Start a trial from the checkpoint that came with a result."""
-    result = _TrainingResult(Checkpoint(str(s.folder)), reported(**checkpointed))
-    trial.run_metadata.checkpoint_manager._latest_checkpoint_result = result
+    continue_from(trial, s.folder, reported(**checkpointed))
     s.controller.start(trial)
     return delivery.take(trial.trial_id)
 
@@ -191,10 +188,8 @@ def test_a_trial_that_was_paused_is_sent_its_momentum_when_it_goes_on(
 def test_a_ray_that_hides_its_callbacks_costs_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    callbacks = CallbackList([])
-    del callbacks._callbacks
     trial = Trial("__fake", stub=True)
-    GapScheduler().on_trial_add(SimpleNamespace(_callbacks=callbacks), trial)
+    GapScheduler().on_trial_add(SimpleNamespace(_callbacks=hidden_callbacks()), trial)
     assert "miss one decision" in caplog.text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from optuna.storages import InMemoryStorage
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Repeater
 from ray.tune.search.optuna import OptunaSearch
@@ -17,7 +18,7 @@ from gap_tune.control import MomentumControl
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.theory.momentum import coupling_factor
 from tests.tune.functions import quadratic
-from tests.tune.searching import Listed, leaning, report
+from tests.tune.searching import Listed, leaning, optuna_trials, report
 
 SPACE = {"lr": tune.loguniform(1e-3, 1.0)}
 
@@ -113,11 +114,10 @@ def test_numbers_out_of_range_and_equal_keys_are_refused(options: dict[str, Any]
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
 def test_the_learning_rate_is_what_coupling_in_the_trial_would_make_of_it(kind: Any) -> None:
-    search = prepared(
-        GapSearch(OptunaSearch(seed=0), statistics=leaning(0.99), optimizer=kind, lr="lr")
-    )
+    inner = OptunaSearch(seed=0, storage=(storage := InMemoryStorage()))
+    search = prepared(GapSearch(inner, statistics=leaning(0.99), optimizer=kind, lr="lr"))
     config = search.suggest("a")
-    (asked,) = search.searcher._ot_study.trials
+    (asked,) = optuna_trials(storage)
     assert asked.params["lr"] == config["gap"]["searched_lr"]
     assert (
         config["gap"]["reference_momentum"] == config.get("momentum", config.get("beta1")) == 0.99
@@ -145,13 +145,14 @@ def test_a_fixed_learning_rate_is_scaled_and_a_baselines_is_not() -> None:
 
 
 def test_an_evaluated_point_is_known_by_the_learning_rate_that_was_searched() -> None:
-    search = prepared(GapSearch(OptunaSearch(), statistics=leaning(0.99), lr="lr"))
+    inner = OptunaSearch(storage=(storage := InMemoryStorage()))
+    search = prepared(GapSearch(inner, statistics=leaning(0.99), lr="lr"))
     search.add_evaluated_point(
         prepared(GapSearch(statistics=leaning(0.99), lr="lr")).suggest("a"), 1
     )
     point = {"lr": 0.02, "momentum": 0.99, "gap": {"searched_lr": 0.1}}
     search.add_evaluated_point(point, 0.5)
-    assert search.searcher._ot_study.trials[1].params == {"lr": 0.1}
+    assert optuna_trials(storage)[1].params == {"lr": 0.1}
 
 
 def test_modes_and_other_entries_of_a_gap_section_are_kept() -> None:
@@ -185,7 +186,8 @@ def test_a_baseline_that_plans_one_beta_gets_the_other() -> None:
 
 
 def test_optuna_is_told_of_good_failed_nan_and_stopped_trials() -> None:
-    search = prepared(GapSearch(OptunaSearch(seed=0), statistics=leaning(0.8)))
+    inner = OptunaSearch(seed=0, storage=(storage := InMemoryStorage()))
+    search = prepared(GapSearch(inner, statistics=leaning(0.8)))
     lrs = [search.suggest(name)["lr"] for name in ("good", "failed", "nan", "stopped", "paused")]
     search.on_trial_result("good", report(leaning(0.8), 0.5))
     search.on_trial_result("nan", report(leaning(0.8), float("nan")))
@@ -194,7 +196,7 @@ def test_optuna_is_told_of_good_failed_nan_and_stopped_trials() -> None:
     search.on_trial_complete("nan", {"loss": float("nan")})
     search.on_trial_complete("stopped", {"loss": 2.0})
     search.on_trial_complete("paused")
-    trials = search.searcher._ot_study.trials
+    trials = optuna_trials(storage)
     assert [t.params["lr"] for t in trials] == lrs
     assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "PRUNED"]
     assert [t.value for t in trials] == [0.5, None, None, 2.0, None]
@@ -207,14 +209,15 @@ def test_a_concurrency_limiter_and_a_repeater_may_be_around_and_inside() -> None
     limited.on_trial_complete("a", {"loss": 1.0})
     assert limited.suggest("b")["momentum"] == 0.9
 
-    repeated = prepared(Repeater(GapSearch(OptunaSearch(seed=0), statistics=leaning(0.8)), 2))
+    asking = OptunaSearch(seed=0, storage=(storage := InMemoryStorage()))
+    repeated = prepared(Repeater(GapSearch(asking, statistics=leaning(0.8)), 2))
     twins = [repeated.suggest(name) for name in "ab"]
     assert [t.pop("__trial_index__") for t in twins] == [0, 1]
     assert twins[0] == twins[1]
     for name, loss in (("a", 1.0), ("b", 3.0)):
         repeated.on_trial_result(name, report(leaning(0.8), loss))
         repeated.on_trial_complete(name, {"loss": loss})
-    assert repeated.searcher.searcher._ot_study.trials[0].value == 2.0
+    assert optuna_trials(storage)[0].value == 2.0
 
     inside = prepared(GapSearch(Repeater(OptunaSearch(seed=0), 2), statistics=leaning(0.8)))
     twins = [inside.suggest(name) for name in "ab"]
@@ -228,7 +231,8 @@ def test_a_concurrency_limiter_and_a_repeater_may_be_around_and_inside() -> None
 def test_a_real_study_seeds_from_its_own_trials_and_optuna_knows_what_it_asked(
     ray_address: str, tmp_path: Path
 ) -> None:
-    inner = OptunaSearch(seed=0, points_to_evaluate=[{"lr": 0.01}])
+    storage = InMemoryStorage()
+    inner = OptunaSearch(seed=0, points_to_evaluate=[{"lr": 0.01}], storage=storage)
     search = GapSearch(inner, optimizer=torch.optim.SGD, lr="lr")
     grid = tune.Tuner(
         quadratic,
@@ -245,7 +249,7 @@ def test_a_real_study_seeds_from_its_own_trials_and_optuna_knows_what_it_asked(
         run_config=tune.RunConfig(name="run", storage_path=str(tmp_path), verbose=0),
     ).fit()
     assert not grid.errors
-    asked = inner._ot_study.trials
+    asked = optuna_trials(storage)
     assert {t.state.name for t in asked} == {"COMPLETE"}
     assert asked[0].params["lr"] == 0.01
     configs = [result.config for result in grid]

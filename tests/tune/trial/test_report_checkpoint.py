@@ -53,10 +53,8 @@ class Keeps(Recorded):
 
 
 def recorded(optimizer: torch.optim.Optimizer, metric: Any = "loss") -> tuple[Any, Keeps]:
-    trial = session(optimizer)
     channel = Keeps()
-    trial._channel, trial._metric = channel, metric
-    return trial, channel
+    return session(optimizer, channel=channel, metric=metric), channel
 
 
 GAP = {checkpointing.FILE}
@@ -218,7 +216,7 @@ def test_a_checkpoint_of_another_file_system_goes_to_the_trials_storage_and_come
 ) -> None:
     first = life(reports, {**ASKS, "checkpoints": [None, elsewhere(tmp_path)]})
     assert [row["restored"] for row in first.reports(9)] == [False, False]
-    stored = Path(first._saved.checkpoint.path)
+    stored = Path(first.saved.checkpoint.path)
     assert {file.name for file in stored.iterdir()} >= GAP | {"model.pt"}
     again = life(reports, {**ASKS, "checkpoints": [None]}, continues=first)
     assert [row["restored"] for row in again.reports(9)] == [True]

@@ -53,7 +53,7 @@ def test_a_trial_that_died_in_its_first_training_goes_on_in_it(life: Any) -> Non
     first: Life = life(folds, ASKS)
     before = first.reports(2)
     second = life(folds, ASKS, continues=first)
-    second._scheduler.on_trial_result(None, second._trial, before[-1])
+    second.answer_again(before[-1])
     after = second.reports(20)
     for name in ("fold", "epoch", "loss", "gap/seq", "gap/statistics"):
         assert [r[name] for r in before + after] == [r[name] for r in whole], name

@@ -1,15 +1,11 @@
-"""The budgeted optimizers as torch optimizers: groups, states, schedules, errors."""
+"""The budgeted optimizers as torch optimizers: groups, arguments, errors."""
 
 from __future__ import annotations
 
-import copy
-import io
 import math
-import pickle
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,17 +16,8 @@ from gap_tune.optim.budgeted import (
     FrobeniusOptimizer,
     SpectralOptimizer,
 )
-from gap_tune.theory import Budget
-from tests.optim.budgeted_cases import Maker, frobenius, makers, structured
-from tests.optim.stepping import NoHostRead, equal, joined, run, set_gradients, tensors
-
-
-@makers
-def test_step_without_any_gradient_changes_nothing(make: Maker) -> None:
-    params = tensors()
-    before = copy.deepcopy(params)
-    make(params).step()
-    assert equal(params, before)
+from tests.optim.budgeted_cases import frobenius
+from tests.optim.stepping import equal, run, set_gradients, tensors
 
 
 def test_groups_have_budgets_of_their_own() -> None:
@@ -47,80 +34,12 @@ def test_groups_have_budgets_of_their_own() -> None:
     assert equal(params, twins)
 
 
-@structured
-@pytest.mark.parametrize("at", [0, 1, 5])
-def test_save_load_continue_equals_the_uninterrupted_run(
-    make: Maker, budget: Budget, structure: str, at: int
-) -> None:
-    options = {"structure": structure, "update_every": 3, "decay": 0.7}
-    params = tensors()
-    run(make(params, **options), params, range(10))
-
-    half = tensors()
-    saving = make(half, **options)
-    run(saving, half, range(at))
-    file = io.BytesIO()
-    torch.save({"weights": half, "optimizer": saving.state_dict()}, file)
-    file.seek(0)
-    loaded = torch.load(file, weights_only=True)
-    resumed = loaded["weights"]
-    continuing = make(resumed, **options)
-    continuing.load_state_dict(loaded["optimizer"])
-    run(continuing, resumed, range(at, 10))
-    assert equal(params, resumed)
-
-
-@structured
-@pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
-def test_copied_and_pickled_optimizers_continue_alike(
-    make: Maker, budget: Budget, structure: str, how: Callable[[Any], Any]
-) -> None:
-    params = tensors()
-    optimizer = make(params, structure=structure)
-    run(optimizer, params, range(3))
-    params_copy, copied = how((params, optimizer))
-    run(optimizer, params, range(3, 6))
-    run(copied, params_copy, range(3, 6))
-    assert equal(params, params_copy)
-
-
 def test_state_of_another_structure_is_refused() -> None:
     params = tensors()
     saved = frobenius(params, structure="full")
     run(saved, params, range(1))
     with pytest.raises(StateError, match="must hold tensors of shapes"):
         frobenius(params, structure="diagonal").load_state_dict(saved.state_dict())
-
-
-@makers
-def test_closure_and_scheduler(make: Maker) -> None:
-    params, twins = tensors(), tensors()
-    optimizer, twin = make(params, lr=0.1), make(twins)
-    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = sum(((p - 1) ** 2).sum() for p in params)
-        loss.backward()
-        return loss
-
-    for step in range(3):
-        loss = optimizer.step(closure)
-        assert loss.requires_grad
-        scheduler.step()
-        twin.zero_grad()
-        sum(((p - 1) ** 2).sum() for p in twins).backward()
-        twin.param_groups[0]["lr"] = 0.1 * 0.5**step
-        twin.step()
-    np.testing.assert_allclose(joined(params), joined(twins), rtol=1e-12)
-
-
-@structured
-def test_step_reads_nothing_back_to_the_host(make: Maker, budget: Budget, structure: str) -> None:
-    params = tensors()
-    optimizer = make(params, structure=structure, weight_decay=0.1)
-    with NoHostRead():
-        run(optimizer, params, range(3))
 
 
 @pytest.mark.parametrize(
