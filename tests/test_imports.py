@@ -90,13 +90,10 @@ def test_each_module_of_ray_private_says_on_which_facts_it_relies(sources: Sourc
     assert named == facts - {27, 29, 30}
 
 
-def test_contracts_are_for_tests_alone_and_only_they_need_pytest() -> None:
-    for path in ROOT.rglob("*.py"):
-        if path.parent.name != "testing":
-            named = [
-                n for n in imports(path) if n.startswith(("gap_tune.testing", "pytest", "_pytest"))
-            ]
-            assert not named, f"{path.relative_to(ROOT)} imports {named}"
+def test_contracts_are_for_tests_alone_and_only_they_need_pytest(sources: Sources) -> None:
+    theirs = ("gap_tune.testing", "pytest", "_pytest")
+    others = [each for each in sources.imports() if units.unit_of(each.module) != "testing"]
+    assert not lines(each for each in others if each.target.startswith(theirs))
 
 
 def test_importing_the_core_needs_torch_and_numpy_only() -> None:

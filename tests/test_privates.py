@@ -21,8 +21,13 @@ EXCEPTIONS = {
     "optim/test_switch_training.py": {"_fused_sgd_"},
     # The constructor of the channel needs a worker of Ray Train, which takes half a minute.
     "readme_messages.py": {"_patience_s", "_unanswered", "_warned", "_wait"},
-    # How long to wait is nothing that users set, and ten seconds are too long for a test.
-    "tune/integrations/test_torch_trainer.py": {"_PATIENCE_S"},
+    # What entry points there are is remembered, as long as a process lives.
+    "study/methods/test_table.py": {"_entry_point"},
+    # How long to wait is nothing that users set, and ten seconds are too long for a test. Ray
+    # leaves what makes a process a worker, and takes it back nowhere.
+    "tune/integrations/test_torch_trainer.py": {"_PATIENCE_S", "_internal", "_train_fn_utils"},
+    # pyarrow's file system in memory has no other name.
+    "tune/ray_private/test_uploading.py": {"_MockFileSystem"},
     # What suggest() notes of ten thousand trials, without choosing as many seeds.
     "tune/search/test_seeds.py": {"_seeder"},
     # Torch has no other count of an optimizer's hooks.

@@ -180,7 +180,7 @@ class WorkloadContract:
 
     def test_an_epoch_of_training_stays_finite_and_lowers_the_loss(self) -> None:
         """By the loop of ``gap_tune.training``, with the configuration as it is."""
-        from gap_tune.training.running import prepare
+        from gap_tune.training.prepared import prepare
 
         run = prepare({**self.config(), "epochs": 1})
         model = run.learner.model
@@ -195,7 +195,7 @@ class WorkloadContract:
         before = training_loss()
         for minibatch in run.minibatches():
             run.step(minibatch)
-        assert math.isfinite(run.progress.mean_loss)
+        assert math.isfinite(run.position.mean_loss)
         assert all(map(math.isfinite, run.evaluate("validation").values()))
         after = training_loss()
         assert math.isfinite(after)
