@@ -58,7 +58,7 @@ def check_range(
     ...
     gap_tune.errors.InvalidValueError: momentum must be a number in [0, 1), but got 1.0.
     """
-    # At every decision; a message is made only where there is something to say.
+    # This runs at every decision: a message is made only where there is something to say.
     if type(value) is float and low < value < high:
         return value
     closing = ")" if high_open or math.isinf(high) else "]"

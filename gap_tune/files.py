@@ -37,7 +37,7 @@ def replacing(path: AnyPath) -> Iterator[Path]:
     ('new', 1)
     """
     target = Path(path)
-    # In the same folder: renaming is atomic within one file system only.
+    # It is in the same folder: renaming is atomic within one file system only.
     draft = target.with_name(f".{target.name}.{uuid4().hex[:12]}")
     try:
         yield draft

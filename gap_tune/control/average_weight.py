@@ -15,7 +15,7 @@ from gap_tune.control.step_counts import StepCounts
 _NOTHING = 1e-17
 # Changes to remember of each parameter, for states that are loaded again.
 _REMEMBERED = 64
-# Of a parameter: steps taken and missing weight, None where the decay has always been the same.
+# What is known of a parameter: steps taken and missing weight, None where its decay never changed.
 SavedNotes = list[list[tuple[int, float] | None]]
 
 
@@ -66,7 +66,7 @@ class AverageWeight:
         self._notes: dict[Tensor, Missing] = {}
         # A state that is loaded may be of any earlier step.
         self._changes: dict[Tensor, deque[_Change]] = defaultdict(_changes)
-        # By the first parameter of a group, which outlives copies of it: the beta of its last step.
+        # A group's last beta, by its first parameter, which outlives copies of the group.
         self._latest: dict[Tensor, float] = {}
 
     def beta(self, group: Mapping[str, Any]) -> float:
@@ -110,7 +110,7 @@ class AverageWeight:
 
     def notes(self, parameters: list[Tensor]) -> list[Missing | None]:
         """Return the notes of parameters, whether or not they still hold (``note``)."""
-        # Of beta2 there hardly ever are any.
+        # There hardly ever are any of beta2.
         return list(map(self._notes.get, parameters)) if self._notes else [None] * len(parameters)
 
     def note(self, parameter: Tensor, steps: int) -> Missing | None:

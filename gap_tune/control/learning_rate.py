@@ -13,7 +13,7 @@ from gap_tune.control.bias_correction import Part
 from gap_tune.control.momentum import group_momentum, write
 from gap_tune.theory.momentum import coupling_factor
 
-# At every step, for few momenta; NumPy's checks cost more than all else at a step.
+# This runs at every step, for few momenta, where NumPy's checks would cost most of it.
 _coupling_factor = lru_cache(maxsize=256)(coupling_factor)
 
 
@@ -113,7 +113,7 @@ class _Split:
 
     def __init__(self, groups: list[dict[str, Any]], parts: list[list[Part]]) -> None:
         self._whole = groups
-        # Of each part: whose it is, its options as they were, those that are the step's alone.
+        # Each part has: whose it is, its options as they were, those that are the step's alone.
         self._parts: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], set[str]]] = []
         self.groups: list[dict[str, Any]] = []
         for group, own in zip(groups, parts, strict=True):

@@ -118,7 +118,7 @@ class MomentumControl:
         self.settle()
         self._take_in_groups()
         groups = self._optimizer.param_groups
-        # Also what something else has set must not count as what made the averages so far.
+        # What something else has set must not count as what made the averages so far, either.
         self._insist()
         if self._correction is not None:
             self._correction.follow(read=True)
@@ -129,7 +129,7 @@ class MomentumControl:
             self._applied[group] = float(value)
         self._changed = True
         if self._correction is not None:
-            # At once: the optimizer may be copied before its next step.
+            # This is done at once: the optimizer may be copied before its next step.
             self._correction.follow()
 
     def apply_beta2(self, value: float, *, group: int | None = None) -> None:

@@ -34,7 +34,7 @@ class StepCounts:
 
     def of_all(self, group: Mapping[str, Any]) -> list[int]:
         """Return the steps that each parameter of a group has taken."""
-        # At every step, for hundreds of parameters: ``of`` in few calls.
+        # This runs at every step, for hundreds of parameters: it is ``of`` in few calls.
         state, default, counted = self._optimizer.state.get, group.get("step", 0), self._counted.get
         counts = []
         for parameter in group["params"]:

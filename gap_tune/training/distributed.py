@@ -61,7 +61,7 @@ def train_on_ranks(
                 num_workers=ranks, use_gpu=use_gpu, resources_per_worker=resources
             ),
             run_config=ray.train.RunConfig(
-                # By this name it continues when the trial starts again.
+                # The name by which it continues when the trial starts again.
                 name=f"ranks-{tune.get_context().get_trial_id()}",
                 storage_path=str(storage),
                 storage_filesystem=filesystem,

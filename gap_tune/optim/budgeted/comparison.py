@@ -27,7 +27,7 @@ Loss = Callable[[Tensor], Tensor]
 Maker = Callable[[list[Tensor]], BudgetedOptimizer]
 
 SCALES = torch.logspace(-4, 1, 61, dtype=torch.float64)
-# Of the spectral budget: tau over lam, from one direction's worth to two.
+# The spectral budget has tau over lam, from one direction's worth to two.
 _RATIOS = (1.0, 1.25, 1.5, 2.0)
 # Runs that diverge stay at the edge of a large box, finite and far from any minimum.
 _BOX = 1e3

@@ -86,7 +86,7 @@ class DiagonalOptimizer(BudgetedOptimizer):
         except InvalidValueError:
             self.param_groups.pop()
             raise
-        # In the state rather than in the group: torch then moves and saves them with the moments.
+        # They are in the state, not in the group: torch moves and saves them with the moments.
         for parameter, tensor in zip(params, tensors, strict=True):
             self.state[parameter]["costs"] = tensor
 

@@ -121,7 +121,7 @@ class SwitchAdam(SwitchOptimizer):
 
     def _extra_state(self, weights: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
         state = {
-            # On the host, as torch keeps it: bias corrections are computed there.
+            # It stays on the host, as torch keeps it: bias corrections are computed there.
             "step": torch.zeros((), dtype=torch.float32),
             "exp_avg_sq": torch.zeros_like(weights),
         }

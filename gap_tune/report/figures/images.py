@@ -89,7 +89,7 @@ def _draw(figures: list[Any], paths: list[Path], form: str) -> None:
         for figure, path in zip(figures, paths, strict=True)
     ]
     try:
-        # Without MathJax, which it would ask of the network.
+        # There is no MathJax, which it would ask of the network.
         write_fig_from_object_sync(drawn, kopts={"mathjax": False})
     except (ChromeNotFoundError, BrowserFailedError) as error:
         raise UnsupportedError(

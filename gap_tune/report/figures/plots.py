@@ -22,7 +22,7 @@ from gap_tune.report.figures.style import (
 )
 
 _MOMENTS = 5
-# From violet to orange, so ordered to the eye, and seen on white and near-black.
+# They go from violet to orange, so ordered to the eye, and are seen on white and near-black.
 _MOMENT_COLOURS = ("#8B5CF6", "#B455C9", "#D6558F", "#E56B5D", "#E8913A")
 # Curves of more points look no different and make the page large: of each, and of all trials.
 _MOST_POINTS, _MOST_OF_ALL = 400, 10_000

@@ -17,7 +17,7 @@ class LiveFIFO(FIFOScheduler):
 
     def __init__(self) -> None:
         super().__init__()
-        # By trial's id, as long as it lives.
+        # Places of the trials that live, by the trial's id.
         self._numbers: dict[str, int] = {}
         self._added = 0
 

@@ -20,7 +20,7 @@ from gap_tune.tune.nested import Path, at
 # What makes names and, of what a searcher suggested, the hyperparameters to show.
 _NAMES, _SHOWS = ("_resolve_nested_dict", "resolve_nested_dict"), "flatten_dict"
 _MAKES_TRIALS = "create_trial_if_possible"
-# Between the two may be a decorator.
+# A decorator may be between the two.
 _FRAMES_BETWEEN = 3
 
 

@@ -101,7 +101,7 @@ def watch_trials(
         # place: Ray's loggers open their files when a trial starts (fact 11), and write what the
         # first callback has left in a result (fact 12).
         callbacks._callbacks = [watcher, *callbacks._callbacks]
-        # Else each callback of a study that is restored gets the state of the one before (fact 20).
+        # Otherwise each callback of a restored study would get its neighbour's state (fact 20).
         callbacks.get_state = partial(_states, callbacks)
     # One scheduler may wrap another that only wants results kept.
     watcher.started, watcher.reported = started or watcher.started, reported or watcher.reported

@@ -36,7 +36,7 @@ class SchedulerWrapper(TrialScheduler):
         UnsupportedError: When ``scheduler`` is no trial scheduler or one that cannot be wrapped.
     """
 
-    # By what the study compares trials: a metric, or several. None until Ray has told.
+    # What the study compares trials by: a metric, or several; None until Ray has told.
     _judged: Any = None
 
     def __init__(self, scheduler: TrialScheduler | None = None) -> None:

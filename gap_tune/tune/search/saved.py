@@ -26,7 +26,7 @@ def save_chain(searcher: Searcher, path: str | os.PathLike[str]) -> None:
     *wrappers, base = chain(searcher)
     states = [(type(w).__name__, w.get_state()) for w in wrappers]
     try:
-        # Not where temporary files go: if that is full, the searcher can still be saved.
+        # Temporary files go elsewhere: if that is full, the searcher can still be saved.
         with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".searcher-") as folder:
             file = Path(folder) / "searcher"
             base.save(str(file))

@@ -43,7 +43,7 @@ class EpochLoops:
                 self._begun[depth + 1 :] = [0]
                 self._resumed = []
         finally:
-            # Also after a ``break``: the loop is over, and so are those inside.
+            # This runs after a ``break``, too: the loop is over, and so are those inside.
             if any(each is own for each in self._running):
                 del self._running[depth:], self._begun[depth + 1 :]
 

@@ -119,7 +119,7 @@ def _records(path: Path, text: str) -> Iterator[tuple[str, str]]:
         for i, record in enumerate(_json(path, "the list", text)):
             yield _pair(path, f"entry {i + 1}", record)
         return
-    # Not splitlines(), which also splits at characters that JSON strings may hold.
+    # splitlines() would also split at characters that JSON strings may hold.
     for i, line in enumerate(text.split("\n")):
         if line.strip():
             place = f"line {i + 1}"

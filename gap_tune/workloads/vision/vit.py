@@ -175,7 +175,7 @@ class ViT(Classification):
         )
 
         def read(place: int) -> Any:
-            # Of train, validation and test only train is not cropped.
+            # All but train are cropped here.
             return kind(
                 str(root.expanduser()),
                 **arguments[place],
