@@ -52,6 +52,16 @@ class Trial:
         reports = [report | names for report in self.reports]
         return replace(self, row=self.row | names, reports=reports)
 
+    def with_lr(self) -> Trial:
+        """Return the trial with its configuration's learning rate in the column ``lr``."""
+        lr = {"lr": self.config.get("lr")}
+
+        def named(row: dict[str, Any]) -> dict[str, Any]:
+            # After arm and seed, and never a metric of that name.
+            return {"arm": row["arm"], "seed": row["seed"], **lr, **row, **lr}
+
+        return replace(self, row=named(self.row), reports=[named(row) for row in self.reports])
+
 
 def trial_folders(folder: Path) -> list[Path]:
     """Return the folders of an experiment's trials, by name."""
