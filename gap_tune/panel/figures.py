@@ -85,6 +85,7 @@ def learning_rates(scores: Scores, setting: str) -> Any:
     for arm, look in looks(scores).items():
         mean = runs[runs["arm"] == arm].groupby("lr")["test"].mean()
         add_rates(plot, arm, look, mean, unit=gmean(mean.index))
+    plot.update_xaxes(type="log", dtick="D2", tickformat="~g")
     plot.update_yaxes(type="log", dtick="D2", tickformat="~g")
     plot.update_layout(height=480)
     return plot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ class Trial:
         return replace(self, row=self.row | names, reports=reports)
 
     def with_lr(self) -> Trial:
-        """Return the trial with its configuration's learning rate in the column ``lr``."""
-        lr = {"lr": self.config.get("lr")}
+        """Return the trial with its configuration's learning rate as ``lr``; NaN without one."""
+        lr = {"lr": float(self.config.get("lr", math.nan))}
 
         def named(row: dict[str, Any]) -> dict[str, Any]:
             # After arm and seed, and never a metric of that name.

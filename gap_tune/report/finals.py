@@ -42,8 +42,8 @@ def final_metrics(records: Records, by: Sequence[str] = ("arm", "seed")) -> pd.D
         by: Columns of theirs to have one row for each of.
 
     Returns:
-        A table indexed by ``(arm, seed)``, or what ``by`` says, with one column of floats per metric; NaN where a trial
-        did not report that metric or it was not finite.
+        A table indexed by ``(arm, seed)``, or what ``by`` says, with one column of floats per
+        metric; NaN where a trial did not report that metric or it was not finite.
     """
     whole, stopped = (
         _best_of(records, records.trials_with(status), by) for status in ("finished", "stopped")

@@ -45,11 +45,11 @@ def best_rates(sweep: Sweep) -> str:
 def edges(comparison: Comparison) -> str:
     """Return whether GAP or the best fixed arm does best at the edge of the range of rates."""
     tuned = {} if comparison.sweep is None else comparison.sweep.tuned
-    pair = (("GAP", GAP_NAME), (comparison.best_fixed, comparison.best_fixed))
     told = [
-        f"{name}'s best, {tuned[arm].lr:.3g}, is the {tuned[arm].edge} tried"
-        for name, arm in pair
-        if arm in tuned and tuned[arm].at_edge
+        f"{'GAP' if arm == GAP_NAME else arm}'s best, {tuned[arm].lr:.3g}, is the "
+        f"{tuned[arm].edge} tried"
+        for arm in (GAP_NAME, comparison.best_fixed)
+        if arm is not None and arm in tuned and tuned[arm].at_edge
     ]
     if not told:
         return ""

@@ -96,11 +96,10 @@ class Sweep:
         common = own.index.intersection(other.index)
         if common.empty:
             return None
-        means = [each.loc[common].groupby(level="seed").mean() for each in (own, other)]
-        difference = PairedDifference.between(*means, self.mode)
-        return AcrossRates(
-            best, difference, len(common), (len(self.lost[arm]), len(self.lost[best]))
-        )
+        mine, theirs = (each.loc[common].groupby(level="seed").mean() for each in (own, other))
+        difference = PairedDifference.between(mine, theirs, self.mode)
+        lost = len(self.lost[arm]), len(self.lost[best])
+        return AcrossRates(best, difference, len(common), lost)
 
     def compared(self, records: Records) -> Records:
         """Return the records of what is compared: of each arm its trials at its tuned rate.

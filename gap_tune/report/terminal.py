@@ -57,13 +57,13 @@ def _table(comparison: Comparison, answer: Verdict) -> Table:
     )
     table.add_column("arm", overflow="ellipsis", max_width=_LONG_NAME, no_wrap=True)
     ended = "seeds" if comparison.records.unit == "seed" else "ended"
-    for name in (ended, *["lr"] * swept, *metrics, "regret", "trials", "steps"):
+    for name in (ended, *(["lr"] if swept else []), *metrics, "regret", "trials", "steps"):
         table.add_column(Text(_header(name)), justify="right", overflow="ellipsis")
     for row in comparison.summary:
         table.add_row(
             Text(plain(row["arm"])),
             count(row["seeds"]),
-            *[_rate(row)] * swept,
+            *([_rate(row)] if swept else []),
             *(_cell(row[f"{name}_mean"], row[f"{name}_se"]) for name in metrics),
             _regret(row, answer.best_fixed),
             count(row["trials"]),
@@ -81,7 +81,10 @@ def _cell(mean: float, error: float, *, signed: bool = False) -> str:
 
 
 def _rate(row: Mapping[str, Any]) -> str:
-    return f"{row['lr']:.3g}" + "\nat edge" * row["at_edge"] if math.isfinite(row["lr"]) else ""
+    """Return an arm's tuned learning rate; nothing for arms that the sweep is none of."""
+    if not math.isfinite(row["lr"]):
+        return ""
+    return f"{row['lr']:.3g}\nat edge" if row["at_edge"] else f"{row['lr']:.3g}"
 
 
 def _regret(row: Mapping[str, Any], best: str | None) -> str:

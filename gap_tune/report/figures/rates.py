@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import gmean
 
@@ -14,6 +15,7 @@ from gap_tune.report.figures.style import (
     figure,
     floats,
     label,
+    log_axis,
     scale_of,
     spoken,
     with_unit,
@@ -38,16 +40,15 @@ def final_by_rate(comparison: Comparison, sweep: Sweep) -> Any:
         "learning rate" if alike else "learning rate over the middle of the arm's range",
         with_unit(metric),
     )
-    looks, shown = arm_looks(comparison), list[float]()
-    for arm, rates in sweep.rates.items():
-        means = sweep.means(arm)
-        known = means.dropna()
-        if known.empty:
-            continue
-        best = sweep.tuned[arm].lr if arm in sweep.tuned else None
-        add_rates(plot, arm, looks[arm], means, best=best, unit=1.0 if alike else gmean(rates))
-        shown += known.to_list()
-    plot.update_yaxes(**scale_of(metric, shown))
+    looks = arm_looks(comparison)
+    means = {arm: sweep.means(arm) for arm in sweep.rates}
+    means = {arm: own for arm, own in means.items() if own.notna().any()}
+    for arm, own in means.items():
+        unit = 1.0 if alike else gmean(own.index)
+        add_rates(plot, arm, looks[arm], own, best=sweep.tuned[arm].lr, unit=unit)
+    if means:
+        plot.update_xaxes(**log_axis(np.concatenate([trace.x for trace in plot.data])))
+    plot.update_yaxes(**scale_of(metric, pd.concat(means.values()).dropna() if means else ()))
     plot.update_layout(showlegend=True, height=420)
     return plot
 
@@ -61,7 +62,7 @@ def add_rates(
     best: float | None = None,
     unit: float = 1.0,
 ) -> None:
-    """Draw an arm's line over learning rates, on an axis that it makes logarithmic.
+    """Draw an arm's line over learning rates.
 
     Args:
         plot: The figure.
@@ -86,4 +87,3 @@ def add_rates(
         },
         hovertemplate="lr %{customdata}: %{y:.4g}",
     )
-    plot.update_xaxes(type="log", dtick="D2", tickformat="~g")
