@@ -65,9 +65,10 @@ def across_rates(comparison: Comparison) -> str:
     if comparison.sweep is None or across is None:
         return ""
     difference = across.difference
+    which = "the fixed arms that failed least" if across.others_failed_more else "the fixed arms"
     text = (
         f"Averaged over all {comparison.sweep.count} learning rates, where {across.best_fixed} is "
-        f"the best fixed arm: {_side(difference.mean)}{_interval(difference)}."
+        f"the best of {which}: {_side(difference.mean)}{_interval(difference)}."
     )
     own, other = across.lost
     if not own and not other:

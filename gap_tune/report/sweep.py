@@ -21,12 +21,14 @@ class AcrossRates:
 
     Attributes:
         best_fixed: The fixed arm of the best mean over seeds and learning rates.
+        others_failed_more: Whether another fixed arm was no candidate, as it failed more often.
         difference: The arm minus that one, seed by seed.
         pairs: How many pairs of trials, of the same seed and place in the range, it is the mean of.
         lost: Trials that failed, of the arm and of the fixed one; their pairs are left out.
     """
 
     best_fixed: str
+    others_failed_more: bool
     difference: PairedDifference
     pairs: int
     lost: tuple[int, int]
@@ -99,7 +101,8 @@ class Sweep:
         mine, theirs = (each.loc[common].groupby(level="seed").mean() for each in (own, other))
         difference = PairedDifference.between(mine, theirs, self.mode)
         lost = len(self.lost[arm]), len(self.lost[best])
-        return AcrossRates(best, difference, len(common), lost)
+        failed_more = any(len(self.lost[name]) > lost[1] for name in fixed)
+        return AcrossRates(best, failed_more, difference, len(common), lost)
 
     def compared(self, records: Records) -> Records:
         """Return the records of what is compared: of each arm its trials at its tuned rate.

@@ -152,6 +152,22 @@ def test_a_rate_at_which_seeds_failed_that_others_finished_does_not_win(
     ) in verdict(comparison).text
 
 
+def test_a_fixed_arm_that_failed_more_is_no_rival_over_all_rates_and_that_is_said(
+    make_records: MakeRecords,
+) -> None:
+    better = {pair: loss / 2 for pair, loss in LOSSES["fixed:0.9"].items()}
+    swept = {arm: RATES for arm in (*LOSSES, "fixed:0.99")}  # noqa: C420
+    finals = {**LOSSES, "fixed:0.99": better}
+    failed = frozenset({("fixed:0.99", 0.01, 0)})
+    comparison = Comparison.of(swept_records(make_records, finals, failed, swept))
+    assert comparison.best_fixed == "fixed:0.99"
+    assert (
+        "where fixed:0.9 is the best of the fixed arms that failed least: 0.137 worse"
+    ) in verdict(comparison).text
+    whole = verdict(swept_records(make_records, finals, swept=swept)).text
+    assert "where fixed:0.99 is the best of the fixed arms: " in whole
+
+
 def test_an_arm_that_failed_at_every_rate_is_lost_on_its_seeds(make_records: MakeRecords) -> None:
     failed = frozenset(("gap", lr, seed) for lr in RATES for seed in range(3))
     comparison = Comparison.of(swept_records(make_records, LOSSES, failed))
@@ -205,9 +221,10 @@ def test_verdict_and_table_say_in_words_what_is_compared(make_records: MakeRecor
     records = swept_records(make_records, {**LOSSES, "optuna:4": LOSSES["gap"]})
     text = verdict(records).text
     assert "Over 3 paired seeds, each arm at the best of its 4 learning rates, GAP's mean" in text
-    assert "Averaged over all 4 learning rates, where fixed:0.9 is the best fixed arm: 0.137" in (
-        text
-    )
+    assert (
+        "Averaged over all 4 learning rates, where fixed:0.9 is the best of the fixed arms: 0.137 "
+        "worse"
+    ) in text
     assert (
         "At the edge of the range of learning rates: fixed:0.9's best, 0.27, is the largest tried, "
         "so a wider range may change the answer."
