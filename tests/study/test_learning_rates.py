@@ -16,6 +16,8 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 
 from gap_tune import GapScheduler, Study
 from gap_tune.errors import InvalidValueError
+from gap_tune.records.studies import RUN_FILE, STUDY_FILE, read_records
+from gap_tune.report import summarise
 from gap_tune.study import Arm, SearchMethod
 from gap_tune.study.describe import arguments_of
 from gap_tune.study.methods.base import Search, SearchTask
@@ -179,3 +181,15 @@ def test_study_json_tells_the_sweep_and_makes_it_again() -> None:
     assert made.differs_from(again) == []
     assert made.differs_from(study(lrs=4, arms=("gap", "adai"))) == ["lrs"]
     assert made.differs_from(study(arms=("gap", "adai"))) == ["lrs"]
+
+
+def test_a_sweep_that_failed_before_it_had_a_trial_is_read_and_told(tmp_path: Path) -> None:
+    made = study(lrs=3, arms=("gap", "fixed:0.9"), storage=tmp_path)
+    made.folder.mkdir()
+    (made.folder / STUDY_FILE).write_text(json.dumps(made.describe()))
+    (made.folder / RUN_FILE).write_text(json.dumps({"state": "failed", "error": "no disk"}))
+    records = read_records(made.folder)
+    assert records.trials["lr"].isna().all()
+    summary = summarise(records).set_index("arm")
+    assert summary["failed"].to_dict() == {"gap": 2, "fixed:0.9": 2}
+    assert summary["lr"].isna().all()
