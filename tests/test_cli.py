@@ -44,6 +44,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["compare", "quadratic", "--budget", "hours:3"], "budget must be 'own', 'trials:<n>'"),
         (["compare", "quadratic", "--family", "lion"], "family must be one of"),
         (["compare", "quadratic", "--lr-range", "1", "0.1"], "the lower one first"),
+        (["compare", "quadratic", "--lrs", "0"], "lrs must be an integer of at least 1, but got 0"),
+        (["compare", "quadratic", "--arms", "pbt", "--lrs", "3"], "lrs must come with an arm that"),
         (["compare", "quadratic", "--gpus-per-trial", "-1"], "gpus_per_trial must be a number in"),
         (["compare", "quadratic", "--resume"], "--resume must come with --out"),
         (["compare", "nothing.yaml"], "nothing.yaml: No such file or directory"),

@@ -53,6 +53,14 @@ def compare(
             metavar="LOW HIGH", help="Where to search it. [default: a tenth to three times it]"
         ),
     ] = None,
+    lrs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Train each arm that searches none at N learning rates over that range, and "
+            "compare at the best of each. [default: the recipe's alone]",
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +104,7 @@ def compare(
         "epochs": epochs,
         "lr": lr,
         "lr_range": lr_range,
+        "lrs": lrs,
         "budget": budget,
         "family": family,
         "metric": metric,

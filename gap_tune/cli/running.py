@@ -14,6 +14,7 @@ from gap_tune.cli.reporting import present
 
 if TYPE_CHECKING:
     from gap_tune.study import Records, Study
+    from gap_tune.study.conditions import Conditions
 
 
 def resume(
@@ -68,9 +69,14 @@ def _announced(study: Study, total: int | None) -> str:
     conditions = study.conditions
     trials = "trials" if total is None else f"{total} trials"
     return (
-        f"{trials}: {len(study.arms)} arms x {study.seeds} seeds, {study.budget.text}, "
-        f"{conditions.epochs} epochs of {conditions.settings['workload']} at lr {conditions.lr:g}"
+        f"{trials}: {len(study.arms)} arms x {study.seeds} seeds, {study.plan.budget_text}, "
+        f"{conditions.epochs} epochs of {conditions.settings['workload']} at {_rates(conditions)}"
     )
+
+
+def _rates(conditions: Conditions) -> str:
+    low, high = conditions.lr_range
+    return f"lr {conditions.lr:g}" if conditions.lrs == 1 else f"lr {low:g} to {high:g}"
 
 
 def _check_trials(records: Records, study: Study) -> None:

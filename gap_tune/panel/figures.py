@@ -10,6 +10,7 @@ from scipy.stats import gmean
 
 from gap_tune.panel.scores import ACROSS, TUNED, Scores
 from gap_tune.panel.summary import standing
+from gap_tune.report.figures.rates import add_rates
 from gap_tune.report.figures.style import ArmLook, figure, floats, label
 from gap_tune.tune.spelling import is_fixed_name
 
@@ -83,17 +84,7 @@ def learning_rates(scores: Scores, setting: str) -> Any:
     runs = scores.runs[scores.runs["setting"] == setting]
     for arm, look in looks(scores).items():
         mean = runs[runs["arm"] == arm].groupby("lr")["test"].mean()
-        middle = gmean(mean.index)
-        plot.add_scatter(
-            x=floats(mean.index / middle),
-            customdata=[f"{lr:.3g}" for lr in mean.index],
-            y=floats(mean),
-            name=label(arm),
-            mode="lines+markers",
-            line={"color": look.colour, "dash": look.dash, "width": look.width},
-            marker={"symbol": look.symbol, "size": 7},
-            hovertemplate="lr %{customdata}: %{y:.4g}",
-        )
+        add_rates(plot, arm, look, mean, unit=gmean(mean.index))
     plot.update_xaxes(type="log", dtick="D2", tickformat="~g")
     plot.update_yaxes(type="log", dtick="D2", tickformat="~g")
     plot.update_layout(height=480)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gap_tune.errors import StateError
+from gap_tune.report.choosing import TunedRate, tuned_rate
 from gap_tune.report.paired import PairedDifference
 from gap_tune.tune.spelling import is_fixed_name
 
@@ -92,7 +94,8 @@ def _cells(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the cells of one setting."""
     arms = list(dict.fromkeys(runs["arm"]))
     fixed = [arm for arm in arms if is_fixed_name(arm)]
-    losses = {arm: _losses(runs[runs["arm"] == arm]) for arm in arms}
+    tuned = {arm: _tuned(runs[runs["arm"] == arm]) for arm in arms}
+    losses = {arm: _losses(runs[runs["arm"] == arm], tuned[arm].lr) for arm in arms}
     rivals = {
         measure: min(fixed, key=lambda arm: losses[arm][measure][0], default=None)
         for measure in MEASURES
@@ -102,7 +105,8 @@ def _cells(runs: pd.DataFrame) -> list[dict[str, Any]]:
             "setting": runs["setting"].iloc[0],
             "arm": arm,
             **_spent(runs[runs["arm"] == arm]),
-            **_tuned_rate(runs[runs["arm"] == arm]),
+            "lr": tuned[arm].lr,
+            "at_edge": tuned[arm].at_edge,
             **_compared(arm, losses, rivals, TUNED),
             **_compared(arm, losses, rivals, ACROSS),
         }
@@ -110,23 +114,19 @@ def _cells(runs: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _losses(own: pd.DataFrame) -> dict[str, tuple[float, pd.Series]]:
+def _losses(own: pd.DataFrame, lr: float) -> dict[str, tuple[float, pd.Series]]:
     """Return an arm's mean validation loss and its test losses by seed, for each measure."""
-    tuned = own[own["rate"] == _best_rate(own)]
+    tuned = own[own["lr"] == lr]
     return {
         TUNED: (tuned["validation"].mean(), tuned.set_index("seed")["test"].sort_index()),
         ACROSS: (own["validation"].mean(), own.groupby("seed")["test"].mean()),
     }
 
 
-def _best_rate(own: pd.DataFrame) -> int:
-    return int(own.groupby("rate")["validation"].mean().idxmin())
-
-
-def _tuned_rate(own: pd.DataFrame) -> dict[str, Any]:
-    best = _best_rate(own)
-    at_edge = own["rate"].nunique() > 1 and best in (own["rate"].min(), own["rate"].max())
-    return {"lr": own.loc[own["rate"] == best, "lr"].iloc[0], "at_edge": bool(at_edge)}
+def _tuned(own: pd.DataFrame) -> TunedRate:
+    by_lr = {float(lr): runs.set_index("seed")["validation"] for lr, runs in own.groupby("lr")}
+    # Nothing is lost: runs that failed count as having learnt nothing.
+    return tuned_rate(by_lr, "min", dict.fromkeys(by_lr, ())) or TunedRate(math.nan)
 
 
 def _spent(own: pd.DataFrame) -> dict[str, Any]:

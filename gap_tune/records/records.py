@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,10 @@ class Records:
             its last epoch by its arm, "failed" or "unfinished"), ``error``, ``reports``, ``steps``,
             ``seconds``, and the metrics of its last report. A run that failed before it had any
             trial has one row, with an empty ``trial_id``.
+
+    Both tables have a column ``lr`` where the study sweeps learning rates: the trial's own. Of such
+    a study ``study["lrs"]`` says at how many an arm was trained that searches none, and
+    ``study["swept"]`` at which.
     """
 
     study: Mapping[str, Any]
@@ -64,6 +68,17 @@ class Records:
     def unit(self) -> str:
         """What an arm has several of: "seed", or "trial" where arms share no seeds."""
         return "seed" if self.study.get("paired", True) else "trial"
+
+    def where(self, chosen: Callable[[pd.DataFrame], Any]) -> Records:
+        """Return the records of some trials.
+
+        Args:
+            chosen: Tells of the rows of a table, ``results`` or ``trials``, which are meant.
+        """
+        results, trials = (
+            table if table.empty else table[chosen(table)] for table in (self.results, self.trials)
+        )
+        return Records(self.study, results, trials)
 
     def trials_with(self, status: str, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the trials of a status, of these arms or of all.

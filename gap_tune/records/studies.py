@@ -41,6 +41,8 @@ def read_records(folder: Path | str) -> Records:
     ]
     epochs = study.get("settings", {}).get("epochs", 0)
     trials = [trial for path, pairs in runs for trial in _read_run(path, pairs, epochs)]
+    if study.get("swept"):
+        trials = [trial.with_lr() for trial in trials]
     study["open_runs"] = sum(not run_state(path) for path, _ in runs[1:])
     order = {name: place for place, name in enumerate(study["arms"])}
     trials.sort(key=lambda trial: (order.get(trial.row["arm"], len(order)), trial.row["seed"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ class Trial:
         names = {"arm": arm, "seed": seed}
         reports = [report | names for report in self.reports]
         return replace(self, row=self.row | names, reports=reports)
+
+    def with_lr(self) -> Trial:
+        """Return the trial with its configuration's learning rate as ``lr``; NaN without one."""
+        lr = {"lr": float(self.config.get("lr", math.nan))}
+
+        def named(row: dict[str, Any]) -> dict[str, Any]:
+            # After arm and seed, and never a metric of that name.
+            return {"arm": row["arm"], "seed": row["seed"], **lr, **row, **lr}
+
+        return replace(self, row=named(self.row), reports=[named(row) for row in self.reports])
 
 
 def trial_folders(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,11 @@ import pandas as pd
 
 from gap_tune.records.decisions import TunedTrial, tuned_trials
 from gap_tune.records.records import Records
+from gap_tune.report.choosing import TunedRate, best_of
 from gap_tune.report.cost import Cost
 from gap_tune.report.finals import final_metrics, metric_names
 from gap_tune.report.paired import PairedDifference
+from gap_tune.report.sweep import Sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +25,13 @@ class Comparison:
 
     Verdict, tables, figures and page all take one, so that none computes what another has.
 
+    Where the study sweeps learning rates, each swept arm is compared at the best of its own: all
+    but ``costs`` and ``sweep`` is of the trials at that one.
+
     Attributes:
         records: What the trials reported.
+        compared: The records of the trials that are compared; ``records`` itself without a sweep.
+        sweep: What the sweep of learning rates shows; None without.
         metrics: Metrics to show, the study's own first.
         finals: Final metrics by arm and seed, see ``final_metrics``.
         arms: The arms in study order.
@@ -33,7 +41,7 @@ class Comparison:
         lost_seeds: By arm, the seeds on which it has failed trials and no result.
         differences: By arm, the study's metric against ``best_fixed``; without pairs where there
             is none.
-        costs: By arm, what it spent.
+        costs: By arm, what it spent, in all of its trials.
 
     >>> trials = pd.DataFrame(
     ...     [("gap", 0, 0.2), ("fixed:0.9", 0, 0.3)], columns=["arm", "seed", "loss"]
@@ -45,6 +53,8 @@ class Comparison:
     """
 
     records: Records
+    compared: Records
+    sweep: Sweep | None
     metrics: tuple[str, ...]
     finals: pd.DataFrame
     arms: tuple[str, ...]
@@ -59,14 +69,18 @@ class Comparison:
         """Return the comparison of a study's records; one that is made already stays as it is."""
         if isinstance(study, Comparison):
             return study
-        finals = final_metrics(study)
+        sweep = Sweep.of(study)
+        compared = study if sweep is None else sweep.compared(study)
+        finals = final_metrics(compared)
         values = {arm: _values(finals, arm, study.metric) for arm in study.arms}
-        lost = {arm: _lost_seeds(study, arm, own) for arm, own in values.items()}
+        lost = {arm: _lost_seeds(compared, arm, own) for arm, own in values.items()}
         fixed = study.fixed_arms
-        best = _best({arm: values[arm] for arm in fixed}, lost, study.mode)
+        best = best_of({arm: values[arm] for arm in fixed}, study.mode, lost)
         baseline = _values(finals, best, study.metric)
         return cls(
             records=study,
+            compared=compared,
+            sweep=sweep,
             metrics=tuple(metric_names(study)),
             finals=finals,
             arms=tuple(values),
@@ -87,8 +101,8 @@ class Comparison:
 
     @cached_property
     def tuned(self) -> list[TunedTrial]:
-        """The trials whose momentum gap_tune may change, with their decisions."""
-        return tuned_trials(self.records)
+        """The compared trials whose momentum gap_tune may change, with their decisions."""
+        return tuned_trials(self.compared)
 
     @cached_property
     def summary(self) -> tuple[Mapping[str, Any], ...]:
@@ -111,6 +125,9 @@ class Comparison:
 
     def _row(self, arm: str) -> dict[str, Any]:
         row: dict[str, Any] = {"arm": arm, "seeds": len(self.values(arm))}
+        if self.sweep is not None:
+            tuned = self.sweep.tuned.get(arm, TunedRate(math.nan))
+            row |= {"lr": tuned.lr, "at_edge": tuned.at_edge}
         for metric in self.metrics:
             values = self.values(arm, metric)
             row[f"{metric}_mean"] = float(values.mean())
@@ -134,27 +151,3 @@ def _values(finals: pd.DataFrame, arm: str | None, metric: str) -> pd.Series:
 def _lost_seeds(records: Records, arm: str, values: pd.Series) -> frozenset[int]:
     failed = records.trials_with("failed", [arm]).get("seed", ())
     return frozenset(failed) - frozenset(values.index)
-
-
-def _best(
-    values: Mapping[str, pd.Series], lost: Mapping[str, frozenset[int]], mode: str
-) -> str | None:
-    """Return the arm with the best mean; None when none finished.
-
-    Only arms that failed on the fewest seeds compete, over the seeds that all of them finished: an
-    arm that survived one easy seed must not win by it.
-
-    Args:
-        values: The arms' values by seed.
-        lost: Seeds that arms have lost.
-        mode: "min" or "max".
-    """
-    values = {arm: own for arm, own in values.items() if len(own)}
-    fewest = min((len(lost[arm]) for arm in values), default=0)
-    values = {arm: own for arm, own in values.items() if len(lost[arm]) == fewest}
-    if not values:
-        return None
-    common = sorted(set.intersection(*(set(own.index) for own in values.values())))
-    means = {arm: float((own[common] if common else own).mean()) for arm, own in values.items()}
-    choose = min if mode == "min" else max
-    return choose(means, key=means.__getitem__)

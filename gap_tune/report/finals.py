@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def metric_names(records: Records) -> list[str]:
     return list(dict.fromkeys([records.metric, *columns]))
 
 
-def final_metrics(records: Records) -> pd.DataFrame:
+def final_metrics(records: Records, by: Sequence[str] = ("arm", "seed")) -> pd.DataFrame:
     """Return the metrics at the last report of ended trials, one row per arm and seed.
 
     Where an arm spent several trials on a seed, the best by the study's metric stands for it, as
@@ -36,23 +37,27 @@ def final_metrics(records: Records) -> pd.DataFrame:
     trained to its end: they lack test metrics. Trials whose metric is missing or not finite are
     left out.
 
+    Args:
+        records: The trials.
+        by: Columns of theirs to have one row for each of.
+
     Returns:
-        A table indexed by ``(arm, seed)`` with one column of floats per metric; NaN where a trial
-        did not report that metric or it was not finite.
+        A table indexed by ``(arm, seed)``, or what ``by`` says, with one column of floats per
+        metric; NaN where a trial did not report that metric or it was not finite.
     """
     whole, stopped = (
-        _best_of(records, records.trials_with(status)) for status in ("finished", "stopped")
+        _best_of(records, records.trials_with(status), by) for status in ("finished", "stopped")
     )
     return pd.concat([whole, stopped[~stopped.index.isin(whole.index)]]).sort_index()
 
 
-def _best_of(records: Records, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the metrics of the best of the trials of each arm and seed."""
+def _best_of(records: Records, trials: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return the metrics of the best of the trials that ``by`` does not tell apart."""
     metrics = metric_names(records)
-    pairs = zip(trials.get("arm", ()), trials.get("seed", ()), strict=True)
+    names = zip(*(trials.get(name, ()) for name in by), strict=True)
     table = pd.DataFrame(
         {name: _numbers(trials[name]).to_numpy() for name in metrics if name in trials},
-        index=pd.MultiIndex.from_tuples(list(pairs), names=["arm", "seed"]),
+        index=pd.MultiIndex.from_tuples(list(names), names=list(by)),
         columns=metrics,
         dtype=float,
     ).dropna(subset=[records.metric])

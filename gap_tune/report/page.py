@@ -10,7 +10,7 @@ from gap_tune.records.decisions import DecisionRun, TunedTrial
 from gap_tune.records.records import Records
 from gap_tune.report import sentences
 from gap_tune.report.comparison import Comparison
-from gap_tune.report.figures import courses, plots
+from gap_tune.report.figures import courses, plots, rates
 from gap_tune.report.html import page_figure, render_page
 from gap_tune.report.verdict import Verdict, verdict
 from gap_tune.tune.spelling import GAP_NAME
@@ -58,6 +58,7 @@ def render(comparison: Comparison) -> str:
         ],
         reasons=sorted({run.reason for runs in decisions for run in runs if run.reason}),
         costs=comparison.costs,
+        swept=comparison.sweep is not None,
         unit=records.unit,
         epochs="epoch" in records.results,
         failed=records.trials_with("failed").to_dict("records"),
@@ -72,7 +73,8 @@ def study_figures(comparison: Comparison) -> list[Any]:
     curves = [plots.learning_curves(comparison, metric) for metric in metrics]
     finals = [plots.final_values(comparison, metric) for metric in comparison.metrics]
     over_steps = [courses.momentum_over_steps(comparison), courses.gain_over_steps(comparison)]
-    return [plot for plot in (*curves, *finals, *over_steps) if plot.data]
+    swept = [] if comparison.sweep is None else [rates.final_by_rate(comparison, comparison.sweep)]
+    return [plot for plot in (*curves, *finals, *swept, *over_steps) if plot.data]
 
 
 def _gain(trial: TunedTrial) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from gap_tune.formatting import count, duration, number, plural
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.cost import Cost
 from gap_tune.report.paired import CONFIDENCE, PairedDifference
+from gap_tune.report.sweep import Sweep
 from gap_tune.tune.spelling import GAP_NAME
 
 _FEW_SEEDS = 5
@@ -22,12 +23,60 @@ def means(comparison: Comparison) -> str:
     seeds = list(difference.by_seed)
     if not seeds:
         return ""
+    at_best = "" if comparison.sweep is None else f" each arm {best_rates(comparison.sweep)},"
     text = (
-        f"Over {plural(len(seeds), 'paired seed')}, GAP's mean {comparison.metric} is "
+        f"Over {plural(len(seeds), 'paired seed')},{at_best} GAP's mean {comparison.metric} is "
         f"{number(gap[seeds].mean())}, {comparison.best_fixed}'s {number(fixed[seeds].mean())}: "
         f"{_side(difference.mean)}"
     )
     return f"{text}{_interval(difference)}."
+
+
+def best_rates(sweep: Sweep) -> str:
+    """Return at which learning rates a study that sweeps them compares its arms.
+
+    >>> from gap_tune.report.sweep import Sweep
+    >>> best_rates(Sweep({"gap": (0.1, 0.3)}, {}, {}, "min"))
+    'at the best of its 2 learning rates'
+    """
+    return f"at the best of its {sweep.count} learning rates"
+
+
+def edges(comparison: Comparison) -> str:
+    """Return whether GAP or the best fixed arm does best at the edge of the range of rates."""
+    tuned = {} if comparison.sweep is None else comparison.sweep.tuned
+    told = [
+        f"{'GAP' if arm == GAP_NAME else arm}'s best, {tuned[arm].lr:.3g}, is the "
+        f"{tuned[arm].edge} tried"
+        for arm in (GAP_NAME, comparison.best_fixed)
+        if arm is not None and arm in tuned and tuned[arm].at_edge
+    ]
+    if not told:
+        return ""
+    return (
+        f"At the edge of the range of learning rates: {' and '.join(told)}, so a wider range may "
+        "change the answer."
+    )
+
+
+def across_rates(comparison: Comparison) -> str:
+    """Return how GAP does against the best fixed arm when nobody tunes the learning rate."""
+    across = None if comparison.sweep is None else comparison.sweep.across(GAP_NAME)
+    if comparison.sweep is None or across is None:
+        return ""
+    difference = across.difference
+    which = "the fixed arms that failed least" if across.others_failed_more else "the fixed arms"
+    text = (
+        f"Averaged over all {comparison.sweep.count} learning rates, where {across.best_fixed} is "
+        f"the best of {which}: {_side(difference.mean)}{_interval(difference)}."
+    )
+    own, other = across.lost
+    if not own and not other:
+        return text
+    return (
+        f"{text} That leaves out {plural(own, 'trial')} of GAP and {count(other)} of "
+        f"{across.best_fixed} that failed, with those they are paired with."
+    )
 
 
 def on_test_data(comparison: Comparison) -> str:
@@ -61,13 +110,19 @@ def conditions(comparison: Comparison) -> str:
     texts = [f"Compared: {budget}." if budget else ""]
     if study.get("settings", {}).get("hold_out"):
         texts.append("Every arm trains without the samples held out for gap-validation.")
+    sweep = comparison.sweep
+    if sweep is not None:
+        whose = "Each arm" if len(sweep.rates) == len(comparison.arms) else "Each of those arms"
+        texts.append(
+            f"{whose} is shown {best_rates(sweep)}, by its mean {comparison.metric} over the seeds."
+        )
     return " ".join(filter(None, texts))
 
 
 def hindsight(comparison: Comparison) -> str:
     """Return how the fixed arm came to be the one compared with."""
     arms, best = len(comparison.fixed_arms), comparison.best_fixed
-    trials = comparison.records.trials
+    trials = comparison.compared.trials
     several = trials[trials["arm"] == best].groupby("seed").size().max()
     if several > 1:
         return (

@@ -24,7 +24,9 @@ def summarise(study: Records | Comparison) -> pd.DataFrame:
         study: The study's records, or their comparison where there is one already.
 
     Returns:
-        A table with the columns ``arm``; ``seeds`` (finished); ``<metric>_mean`` and
+        A table with the columns ``arm``; ``seeds`` (finished); of a study that sweeps learning
+        rates ``lr``, that of the best mean, and ``at_edge`` (whether it is the smallest or largest
+        tried), NaN and False for arms that search theirs; ``<metric>_mean`` and
         ``<metric>_se`` (standard error over seeds, NaN with fewer than two) for the study's metric
         and every ``validation_*`` and ``test_*`` metric; ``regret``, ``regret_se`` (of the paired
         difference) and ``regret_seeds`` (pairs); ``trials`` (all that were started), ``failed`` and

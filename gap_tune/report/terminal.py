@@ -45,7 +45,8 @@ def summary_table(study: Records | Comparison) -> RenderableType:
 
 def _table(comparison: Comparison, answer: Verdict) -> Table:
     long = any(len(arm) > _SHORT_NAME for arm in comparison.arms)
-    metrics = comparison.metrics[: _MOST_METRICS - long]
+    swept = comparison.sweep is not None
+    metrics = comparison.metrics[: _MOST_METRICS - long - swept]
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -56,12 +57,13 @@ def _table(comparison: Comparison, answer: Verdict) -> Table:
     )
     table.add_column("arm", overflow="ellipsis", max_width=_LONG_NAME, no_wrap=True)
     ended = "seeds" if comparison.records.unit == "seed" else "ended"
-    for name in (ended, *metrics, "regret", "trials", "steps"):
+    for name in (ended, *(["lr"] if swept else []), *metrics, "regret", "trials", "steps"):
         table.add_column(Text(_header(name)), justify="right", overflow="ellipsis")
     for row in comparison.summary:
         table.add_row(
             Text(plain(row["arm"])),
             count(row["seeds"]),
+            *([_rate(row)] if swept else []),
             *(_cell(row[f"{name}_mean"], row[f"{name}_se"]) for name in metrics),
             _regret(row, answer.best_fixed),
             count(row["trials"]),
@@ -78,6 +80,13 @@ def _cell(mean: float, error: float, *, signed: bool = False) -> str:
     return "\n".join(filter(None, mean_and_error(mean, error, signed=signed)))
 
 
+def _rate(row: Mapping[str, Any]) -> str:
+    """Return an arm's tuned learning rate; nothing for arms that the sweep is none of."""
+    if not math.isfinite(row["lr"]):
+        return ""
+    return f"{row['lr']:.3g}\nat edge" if row["at_edge"] else f"{row['lr']:.3g}"
+
+
 def _regret(row: Mapping[str, Any], best: str | None) -> str:
     if row["arm"] == best:
         return "best\nfixed"
@@ -88,4 +97,6 @@ def _caption(comparison: Comparison, answer: Verdict) -> Text:
     text = f"Mean over {comparison.records.unit}s, ± standard error."
     if answer.best_fixed is not None:
         text += f" Regret: {comparison.metric} against {answer.best_fixed}, + is worse."
+    if any(row.get("at_edge") for row in comparison.summary):
+        text += " At edge: the smallest or largest learning rate tried."
     return Text(plain(" ".join(filter(None, (text, sentences.conditions(comparison))))))

@@ -82,6 +82,8 @@ def verdict(study: Records | Comparison) -> Verdict:
         sentences.few_seeds(difference),
         sentences.on_test_data(comparison),
         sentences.hindsight(comparison),
+        sentences.across_rates(comparison),
+        sentences.edges(comparison),
         f"GAP failed on {plural(len(lost), 'seed')} that {best} finished." if lost else "",
     )
     return Verdict(kind, headline, tuple(filter(None, details)), cost, best, difference)

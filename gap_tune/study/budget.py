@@ -19,7 +19,8 @@ class ArmBudget:
     - ``steps:N``: every arm N training steps; ``steps:Nx``: the steps of N full trials. Arms whose
       trials end early start more of them. No trial is started that might not be paid to its end.
 
-    With the latter two, arms that search nothing themselves have their learning rate searched.
+    With the latter two, arms that search nothing themselves have their learning rate searched,
+    unless the study sweeps it: then the budget has to pay the sweep.
 
     Attributes:
         kind: "own", "trials", "steps", or "full" for multiples of a full trial.
@@ -82,10 +83,19 @@ class ArmBudget:
         >>> ArmBudget.parse("trials:8").text
         'every arm at 8 trials per seed'
         """
+        return self.text_of("each arm" if self.kind == "own" else "every arm")
+
+    def text_of(self, whose: str) -> str:
+        """Return the budget in words, of the arms that are meant by others.
+
+        >>> ArmBudget.parse("steps:2x").text_of("every other arm")
+        'every other arm within the steps of 2 full trials per seed'
+        """
         plural = "" if self.amount == 1 else "s"
-        return {
-            "own": "each arm at its own cost",
-            "trials": f"every arm at {self.amount} trial{plural} per seed",
-            "steps": f"every arm within {self.amount:,} training steps per seed",
-            "full": f"every arm within the steps of {self.amount} full trial{plural} per seed",
-        }[self.kind]
+        spent = {
+            "own": "at its own cost",
+            "trials": f"at {self.amount} trial{plural} per seed",
+            "steps": f"within {self.amount:,} training steps per seed",
+            "full": f"within the steps of {self.amount} full trial{plural} per seed",
+        }
+        return f"{whose} {spent[self.kind]}"

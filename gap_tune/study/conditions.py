@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.study.arms import Arm
 from gap_tune.training.batches import check_batch_size
@@ -31,6 +33,7 @@ class Conditions:
         lr_range: Where searches look for the learning rate of that family.
         metric: Reported metric to compare by.
         mode: "min" or "max".
+        lrs: At how many learning rates a sweep trains each arm; 1 is the recipe's.
     """
 
     settings: Mapping[str, Any]
@@ -38,6 +41,7 @@ class Conditions:
     lr_range: tuple[float, float]
     metric: str
     mode: str
+    lrs: int = 1
 
     @property
     def family(self) -> str:
@@ -73,6 +77,17 @@ class Conditions:
         low, high = self.lr_range
         return low * factor, high * factor
 
+    def lrs_of(self, arm: Arm) -> tuple[float, ...]:
+        """Return the learning rates at which a sweep trains an arm, increasing.
+
+        They lie between the ends of ``lr_range_of(arm)``, equally spaced in their logarithm; a
+        single one is the recipe's.
+        """
+        if self.lrs == 1:
+            return (self.recipe_of(arm)["lr"],)
+        # Without the last digits, which are rounding, a rate reads as people write it.
+        return tuple(float(f"{lr:.12g}") for lr in np.geomspace(*self.lr_range_of(arm), self.lrs))
+
     def steps_of_a_trial(self) -> int:
         """Return the optimizer steps of a full trial; loads the data.
 
@@ -98,6 +113,7 @@ def make_conditions(
     lr: float | None,
     lr_range: Sequence[float] | None,
     reports_per_epoch: int,
+    lrs: int | None = None,
 ) -> Conditions:
     """Return a study's conditions; arguments as of ``Study``, None is the workload's default.
 
@@ -119,7 +135,14 @@ def make_conditions(
         "hold_out": any(arm.validation_every is not None for arm in arms),
     }
     bounds = (rate / _DOWN, rate * _UP) if lr_range is None else check_lr_range(lr_range)
-    return Conditions(settings, rate, bounds, check_metric(metric), check_objective_mode(mode))
+    return Conditions(
+        settings,
+        rate,
+        bounds,
+        check_metric(metric),
+        check_objective_mode(mode),
+        check_count("lrs", 1 if lrs is None else lrs),
+    )
 
 
 def check_family(family: str) -> str:

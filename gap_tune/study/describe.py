@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("gap-tune", "ray", "torch", "numpy", "optuna")
 # What tells whether two studies are the same one; the rest follows from it, or may differ.
-_COMPARED = ("arms", "seeds", "metric", "mode", "budget", "settings")
+_COMPARED = ("arms", "seeds", "metric", "mode", "budget", "lrs", "settings")
 
 
 def describe(study: Study) -> dict[str, Any]:
     """Return what ``study.json`` records of a study, plain JSON values.
 
     ``shared_trials`` is the number of trials in the run that arms share, ``runs`` has the folder,
-    arm and seed of each run that belongs to one arm.
+    arm and seed of each run that belongs to one arm. A study that sweeps learning rates says in
+    ``lrs`` how many, and in ``swept`` which each arm is trained at that searches none.
     """
+    swept = study.plan.swept_lrs()
     shared = [study.trials_per_seed(arm) or 0 for arm in study.arms if study.plan.shares(arm)]
     return {
         "arms": [arm.name for arm in study.arms],
@@ -36,7 +38,8 @@ def describe(study: Study) -> dict[str, Any]:
         "metric": study.conditions.metric,
         "mode": study.conditions.mode,
         "budget": str(study.budget),
-        "budget_text": study.budget.text,
+        "budget_text": study.plan.budget_text,
+        **({"lrs": study.conditions.lrs, "swept": swept} if swept else {}),
         "settings": study.settings,
         "resources": asdict(study.resources),
         "shared_trials": sum(shared) * study.seeds,
@@ -62,6 +65,7 @@ def arguments_of(description: Mapping[str, Any], storage: Path | str) -> dict[st
         names = ("workload", "workload_options", "family", "epochs", "lr", "lr_range")
         own = {name: settings[name] for name in (*names, "reports_per_epoch")}
         rest = {name: description[name] for name in ("arms", "seeds", "metric", "mode", "budget")}
+        rest["lrs"] = description.get("lrs")
         return {**own, **rest, "resources": Resources(**description["resources"])}
     except (KeyError, TypeError) as error:
         raise StateError(
@@ -72,4 +76,4 @@ def arguments_of(description: Mapping[str, Any], storage: Path | str) -> dict[st
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return the names by which the descriptions of two studies differ."""
-    return [name for name in _COMPARED if one[name] != other[name]]
+    return [name for name in _COMPARED if one.get(name) != other.get(name)]

@@ -76,6 +76,7 @@ class StudyFile(BaseModel):
     epochs: _Count = _LEFT_OUT
     lr: Annotated[Number, checked(check_lr)] = _LEFT_OUT
     lr_range: Annotated[list[Number], checked(check_lr_range)] = _LEFT_OUT
+    lrs: _Count = _LEFT_OUT
     budget: Annotated[Text, checked(ArmBudget.parse)] = _LEFT_OUT
     reports_per_epoch: _Count = _LEFT_OUT
     cpus: _Count = _LEFT_OUT

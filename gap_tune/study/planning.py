@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+from gap_tune.errors import InvalidValueError
 from gap_tune.study.arms import Arm
 from gap_tune.study.budget import ArmBudget
 from gap_tune.study.conditions import Conditions
@@ -55,12 +56,34 @@ class Plan:
         known = self.budget.kind == "full"
         return self.budget.full_trials(1 if known else self.conditions.steps_of_a_trial())
 
+    @property
+    def budget_text(self) -> str:
+        """In words, what arms may spend per seed."""
+        swept, lrs = len(self.swept_lrs()), self.conditions.lrs
+        if not swept:
+            return self.budget.text
+        if swept == len(self.arms):
+            return f"every arm at {lrs} learning rates per seed"
+        others = self.budget.text_of("every other arm")
+        return f"each arm that searches none at {lrs} learning rates per seed, {others}"
+
+    def sweeps(self, arm: Arm) -> bool:
+        """Whether the arm is trained at all of several learning rates, having no search of them."""
+        plan = arm.plan()
+        return self.conditions.lrs > 1 and bool(plan) and not any("lr" in each for each in plan)
+
+    def swept_lrs(self) -> dict[str, tuple[float, ...]]:
+        """Return the learning rates of each arm that is trained at all of several."""
+        return {arm.name: self.conditions.lrs_of(arm) for arm in self.arms if self.sweeps(arm)}
+
     def trials_per_seed(self, arm: Arm) -> int | None:
         """Return how many trials an arm starts per seed; None where that depends on their course.
 
         Raises:
             InvalidValueError: When the budget is less than a full trial.
         """
+        if self.sweeps(arm):
+            return len(arm.plan()) * self.conditions.lrs
         if self._full_trials is not None:
             stops_early = arm.search is not None and arm.search.stops_early
             return None if stops_early else int(self._full_trials + 1e-9)
@@ -75,15 +98,29 @@ class Plan:
         """Check that every method can do with what the budget pays.
 
         Raises:
-            InvalidValueError: When one cannot, or the budget is less than a full trial.
+            InvalidValueError: When one cannot, or the budget is less than a full trial or less than
+                a sweep of learning rates takes.
         """
         for arm in self.arms:
             trials = self.trials_per_seed(arm)
-            if arm.search is not None and trials is not None:
+            if self.sweeps(arm):
+                self._check_sweep(arm)
+            elif arm.search is not None and trials is not None:
                 arm.search.check_trials(arm.name, trials)
+
+    def _check_sweep(self, arm: Arm) -> None:
+        needed = len(arm.plan()) * self.conditions.lrs
+        paid = self.budget.amount if self._full_trials is None else self._full_trials
+        if self.budget.kind != "own" and paid + 1e-9 < needed:
+            raise InvalidValueError(
+                f"a budget must pay what the arm {arm.name} takes at {self.conditions.lrs} "
+                f"learning rates, {needed} trials per seed, but got {self.budget}."
+            )
 
     def shares(self, arm: Arm) -> bool:
         """Whether the arm's trials are planned ones of the shared run."""
+        if self.sweeps(arm):
+            return True
         if arm.search is None:
             return self.trials_per_seed(arm) == 1
         return self.budget.kind == "own" and bool(arm.plan())
@@ -106,17 +143,24 @@ class Plan:
 
     def _shared(self, arms: list[Arm]) -> Search:
         """Return the search of arms that share one: each trial as it is planned."""
-        # Seed by seed, so that pairs run close in time.
+        # Seed by seed, and learning rate by learning rate, so that pairs run close in time.
         trials = [
-            trial for seed in range(self.seeds) for arm in arms for trial in self._trials(arm, seed)
+            trial
+            for seed in range(self.seeds)
+            for place in range(self.conditions.lrs)
+            for arm in arms
+            for trial in self._trials(arm, seed, place)
         ]
         searcher = GapSearch(PlannedTrials(trials))
         return Search(self.conditions.settings, len(trials), searcher, GapScheduler())
 
-    def _trials(self, arm: Arm, seed: int) -> list[dict[str, Any]]:
+    def _trials(self, arm: Arm, seed: int, place: int) -> list[dict[str, Any]]:
+        """Return an arm's trials of a seed at one of its learning rates, counted from 0."""
+        recipe = self.conditions.recipe_of(arm)
+        lrs = self.conditions.lrs_of(arm) if self.sweeps(arm) else (recipe["lr"],)
         own: Mapping[str, Any] = {
             **arm.configuration(self.conditions.family),
-            **self.conditions.recipe_of(arm),
+            **recipe,
             "seed": seed,
         }
-        return [{**own, **trial} for trial in arm.plan()]
+        return [{**own, "lr": lr, **trial} for lr in lrs[place : place + 1] for trial in arm.plan()]

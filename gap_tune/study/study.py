@@ -47,6 +47,8 @@ class Study:
             Arms of another family have that family's recipe, times the same factor.
         lr_range: Where searches look for that learning rate; None from a tenth of ``lr`` to three
             times it.
+        lrs: At how many learning rates to train every arm that searches none, equally spaced in
+            their logarithm over ``lr_range``; None, or 1, at that of the recipe alone.
         budget: What an arm may spend per seed, as of ``ArmBudget``: "own", "trials:8", "steps:4000"
             or "steps:4x".
         reports_per_epoch: How often a trial reports, and so may change momentum, per epoch.
@@ -77,6 +79,7 @@ class Study:
         epochs: int | None = None,
         lr: float | None = None,
         lr_range: Sequence[float] | None = None,
+        lrs: int | None = None,
         budget: ArmBudget | str = "own",
         reports_per_epoch: int = 4,
         resources: Resources | None = None,
@@ -95,6 +98,7 @@ class Study:
             epochs=epochs,
             lr=lr,
             lr_range=lr_range,
+            lrs=lrs,
             reports_per_epoch=reports_per_epoch,
         )
         self.seeds = check_count("seeds", seeds)
@@ -104,6 +108,11 @@ class Study:
         self.store = storage if isinstance(storage, Store) else open_store(storage)
         if self.resources.ranks > 1:
             self._check_exchange()
+        if self.conditions.lrs > 1 and not self.plan.swept_lrs():
+            raise InvalidValueError(
+                "lrs must come with an arm that does not search learning rates itself, "
+                f"but got {[arm.name for arm in self.arms]}."
+            )
         # What a budget of steps pays cannot be told without the data.
         if not self.budget.limits_steps:
             self.plan.check_trials()

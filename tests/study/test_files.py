@@ -19,6 +19,7 @@ mode: max
 epochs: 3
 lr: 1e-3
 lr_range: [1e-4, 0.01]
+lrs: 2
 budget: trials:16
 reports_per_epoch: 2
 cpus: 8
@@ -46,6 +47,7 @@ def test_a_file_says_all_that_a_study_can_be_told(tmp_path: Path) -> None:
         "epochs": 3,
         "lr": 0.001,
         "lr_range": [0.0001, 0.01],
+        "lrs": 2,
         "budget": "trials:16",
         "reports_per_epoch": 2,
         "cpus": 8,
@@ -101,6 +103,8 @@ def test_a_file_says_all_that_a_study_can_be_told(tmp_path: Path) -> None:
         ("workload: quadratic\nlr_range: [1]\n", 2, "lr_range must be two numbers"),
         ("workload: quadratic\nlr_range: [2, 1]\n", 2, "the lower one first"),
         ("workload: quadratic\nlr_range: [1, fast]\n", 2, "lr_range must be a list of two numbers"),
+        ("workload: quadratic\nlrs: 0\n", 2, "lrs must be an integer of at least 1, but got 0"),
+        ("workload: quadratic\nlrs: [0.1]\n", 2, "lrs must be a whole number, but got [0.1]"),
         ("workload: quadratic\nbudget: 8\n", 2, "budget must be text, but got 8"),
         ("workload: quadratic\nbudget: hours:8\n", 2, "budget must be 'own'"),
         ("workload: quadratic\nreports_per_epoch: 0\n", 2, "reports_per_epoch must be an integer"),

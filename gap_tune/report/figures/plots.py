@@ -35,7 +35,7 @@ def learning_curves(comparison: Comparison, metric: str) -> Any:
     reported the metric at one epoch only have no curve. Trials that no seeds pair differ in more
     than their arm and have a line each. At most 400 evenly spread points are shown of a line.
     """
-    records = comparison.records
+    records = comparison.compared
     time = "epoch" if "epoch" in records.results else "iteration"
     alone = records.unit == "trial"
     shown_as = "a line per trial" if alone else "mean of seeds, shaded from lowest to highest"

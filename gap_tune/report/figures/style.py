@@ -118,6 +118,16 @@ def scale_of(metric: str, values: Iterable[float]) -> dict[str, Any]:
     skewed = any(word in metric for word in _SKEWED) and numbers.size and numbers.min() > 0
     if not skewed or numbers.max() < _LOG_RATIO * numbers.min():
         return {}
+    return log_axis(numbers)
+
+
+def log_axis(values: Iterable[float]) -> dict[str, Any]:
+    """Return settings of a logarithmic axis, with labels that do not run into each other.
+
+    >>> log_axis([0.01, 0.3])["dtick"], "dtick" in log_axis([1e-6, 0.3])
+    ('D2', False)
+    """
+    numbers = np.asarray(list(values), dtype=float)
     if numbers.max() > _DECADES_RATIO * numbers.min():
         return {"type": "log", "exponentformat": "power"}
     return {"type": "log", "dtick": "D2", "tickformat": "~g"}
