@@ -40,7 +40,10 @@ ALLOWED: Mapping[str, set[str]] = {
     "tune.probe": {"gradients", "tune.shared"},
     "tune": {*_WITHIN_TUNE, "rules"},
     "workloads": set(),
-    "training": {*_CORE, "optim", "workloads", "tune.shared", "tune.ray_private", "tune.trial"},
+    "training": {
+        *(*_CORE, "optim", "workloads"),
+        *("tune.shared", "tune.ray_private", "tune.trial", "tune.scheduling"),
+    },
     "records": {"gradients", "rules", "tune.shared"},
     "study": {*_TRAINED, *_TUNE, "records"},
     "report": {"gradients", "theory", "rules", "tune.shared", "records", "study"},
