@@ -47,7 +47,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "records": {"gradients", "rules", "tune.shared"},
     "study": {*_TRAINED, *_TUNE, "records"},
     "report": {"gradients", "theory", "rules", "tune.shared", "records", "study"},
-    "panel": {*_TRAINED, *_TUNE, "records", "study", "report"},
+    "panel": {"rules", *_TUNE, "workloads", "training", "records", "study", "report"},
     "dashboards": set(),
     "testing": {*_TRAINED, "tune.shared"},
     "gap_tune": {*_TRAINED, *_TUNE, "records", "study", "report", "panel", "dashboards", "_moved"},

@@ -70,6 +70,8 @@ def test_the_command_ends_with_table_verdict_csv_and_page(
         (["--arms", "gap,adam"], "but got 'adam'"),
         (["--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
         (["--cpus", "many"], "Invalid value for '--cpus'"),
+        (["--runner", "ray", "--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
+        (["--runner", "slurm"], "Invalid value for '--runner'"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.records.panels import RunKey, key_of
-from gap_tune.study.arms import Arm
+from gap_tune.study.arms import Arm, check_arms
 from gap_tune.study.conditions import Conditions
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.tune import GapSearch
@@ -44,6 +45,9 @@ class Suite:
         lr_span: Largest over smallest learning rate; an arm's recipe is in their middle.
         lr_count: How many learning rates, equally spaced in their logarithm.
 
+    Raises:
+        InvalidValueError: When a number is out of range, or an arm searches or stands twice.
+
     >>> from gap_tune.study import parse_arm
     >>> from gap_tune.study.conditions import Conditions
     >>> task = {"workload": "logistic", "family": "sgd", "batch_size": 16, "epochs": 2}
@@ -59,6 +63,16 @@ class Suite:
     seeds: int
     lr_span: float
     lr_count: int
+
+    def __post_init__(self) -> None:
+        check_count("seeds", self.seeds)
+        check_count("lr_count", self.lr_count)
+        check_range("lr_span", self.lr_span, 1.0, float("inf"))
+        for arm in check_arms(self.arms):
+            if arm.search is not None:
+                raise InvalidValueError(
+                    f"an arm of a suite must be one run without a search, but got {arm.name!r}."
+                )
 
     def learning_rates(self, setting: str, arm: Arm) -> list[float]:
         """Return the learning rates of an arm in a setting, increasing."""

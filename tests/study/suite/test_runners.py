@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray import tune
 
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.panel.settings import Setting, read_settings
@@ -93,6 +94,15 @@ def test_runs_that_cannot_start_are_told_once_the_others_have_ended(
     with pytest.raises(StateError, match=r"1 of 2 did not, the first of them \('tiny', 'fixed:0.5"):
         RayRunner(Resources(cpus=2), tmp_path).run([lost, fine], rows.append)
     assert [key_of(row) for row in rows] == [fine.key]
+
+
+def test_an_interrupt_that_ray_tune_keeps_to_itself_is_raised(
+    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # After Ctrl-C it returns as if all were done.
+    monkeypatch.setattr(tune.Tuner, "fit", lambda self: None)
+    with pytest.raises(KeyboardInterrupt):
+        RayRunner(Resources(cpus=1), tmp_path).run([job("fixed:0.9", TINY)], print)
 
 
 def test_a_run_has_one_worker(tmp_path: Path) -> None:
