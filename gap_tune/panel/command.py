@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ Out = Annotated[Path | None, typer.Option(help="Folder. [default: gap_tune_resul
 Cpus = Annotated[int | None, typer.Option(help="CPU cores, one run each. [default: all]")]
 Quick = Annotated[bool, typer.Option(help="Only check that everything runs, in a minute or two.")]
 Arms = Annotated[str | None, typer.Option(help="Methods, by commas. [default: the settings']")]
+Kind = Annotated[
+    Literal["pool", "ray"], typer.Option(help="What does the runs: processes here, or Ray Tune.")
+]
 Settings = Annotated[Path | None, typer.Option(help="YAML file. [default: gap_tune's own]")]
 
 
@@ -22,6 +25,7 @@ def panel(
     quick: Quick = False,
     arms: Arms = None,
     settings: Settings = None,
+    runner: Kind = "pool",
 ) -> None:
     """Judge the default rule on many small tasks; the same command continues a killed panel."""
     from dataclasses import replace
@@ -32,6 +36,7 @@ def panel(
     from gap_tune.panel.settings import read_settings
     from gap_tune.panel.tables import CAPTION, arms_summary, write_tables
     from gap_tune.panel.verdict import verdict
+    from gap_tune.study import PoolRunner, RayRunner, Resources, Runner
 
     chosen = read_settings(settings)
     if quick:
@@ -40,10 +45,12 @@ def panel(
         chosen = replace(chosen, arms=tuple(name.strip() for name in arms.split(",")))
     folder = out or Path("gap_tune_results") / ("panel-quick" if quick else "panel")
     console = Console()
+    cores = (os.cpu_count() or 1) if cpus is None else cpus
+    does: Runner = PoolRunner(cores)
+    if runner == "ray":
+        does = RayRunner(Resources(cpus=cores), folder / "ray")
     try:
-        note, rows = run_panel(
-            chosen, folder, cpus=(os.cpu_count() or 1) if cpus is None else cpus, console=console
-        )
+        note, rows = run_panel(chosen, folder, does, console=console)
     except KeyboardInterrupt:
         console.print("interrupted; the same command continues", style="bold")
         raise typer.Exit(130) from None

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
 from pydantic import ConfigDict
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
-from gap_tune.panel.arms import arm_name, family_of
 from gap_tune.study.checked_yaml import FileKind, Flag, Number, Text, WholeNumber, checked
+from gap_tune.study.conditions import Conditions
+from gap_tune.study.grammar import parse_arm
+from gap_tune.study.suite.measuring import METRIC
+from gap_tune.study.suite.suite import Suite
 from gap_tune.training.families.table import get_family
 from gap_tune.workloads import get_workload
 from gap_tune.workloads.registry import find_workload
@@ -22,6 +24,24 @@ _QUICK_SEEDS = 2
 _QUICK_RATES = 2
 # Pydantic validates files only: settings that are made in Python check their values themselves.
 _OF_FILES = ConfigDict(extra="forbid")
+
+
+def arm_name(text: str) -> str:
+    """Return an arm's name as tables spell it.
+
+    Raises:
+        InvalidValueError: When there is no such arm, or it is more than one plain run.
+
+    >>> arm_name(" fixed:0.90")
+    'fixed:0.9'
+    """
+    arm = parse_arm(text)
+    if arm.search is not None or arm.validation_every is not None:
+        raise InvalidValueError(
+            "an arm of a panel must be one run without a search and without held-out gradients, "
+            f"but got {text!r}."
+        )
+    return arm.name
 
 
 @dataclass(frozen=True)
@@ -63,18 +83,25 @@ class Setting:
                 f"family of setting {self.name!r} must have momentum, but got {self.family!r}."
             )
 
-    def recipe(self, arm: str) -> dict[str, float]:
-        """Return the learning rate in the middle of an arm's range and its weight decay.
+    def conditions(self) -> Conditions:
+        """Return what all arms have in common, as of a study.
 
         An arm that trains with another family has that family's recipe; where ``lr`` moves the
         middle it moves along, unless the family finds the scale of its learning rate itself.
         """
+        settings = {
+            "workload": self.workload,
+            "workload_options": dict(self.options),
+            "family": self.family,
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "reports_per_epoch": self.reports_per_epoch,
+            "device": "cpu",
+        }
         workload = get_workload(self.workload, self.options)
-        trained = get_family(family_of(arm, self.family))
-        recipe = trained.recipe(workload)
-        if self.lr is None or trained.lr is not None:
-            return recipe
-        return {**recipe, "lr": recipe["lr"] * self.lr / workload.recipe(self.family)["lr"]}
+        lr = workload.recipe(self.family)["lr"] if self.lr is None else self.lr
+        # Nothing is searched: a suite has its learning rates around the recipe's.
+        return Conditions(settings, lr, (lr, lr), METRIC, "min")
 
 
 @dataclass(frozen=True)
@@ -112,12 +139,15 @@ class PanelSettings:
                     f"{kind} of a panel must be one or more different names, but got {list(names)}."
                 )
 
-    def learning_rates(self, setting: Setting, arm: str) -> list[float]:
-        """Return the learning rates of an arm in a setting, increasing."""
-        half = np.log10(self.lr_span) / 2 if self.lr_count > 1 else 0.0
-        factors = np.logspace(-half, half, self.lr_count)
-        middle = setting.recipe(arm)["lr"]
-        return [float(f"{middle * factor:.4g}") for factor in factors]
+    def suite(self) -> Suite:
+        """Return the runs of the panel."""
+        return Suite(
+            {setting.name: setting.conditions() for setting in self.settings},
+            tuple(map(parse_arm, self.arms)),
+            self.seeds,
+            self.lr_span,
+            self.lr_count,
+        )
 
     def quick(self) -> PanelSettings:
         """Return the panel that only checks that everything runs: one epoch of few settings."""

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from gap_tune.study.methods.base import SearchTask as SearchTask
     from gap_tune.study.resources import Resources as Resources
     from gap_tune.study.study import Study as Study
+    from gap_tune.study.suite.pool import PoolRunner as PoolRunner
+    from gap_tune.study.suite.ray_tune import RayRunner as RayRunner
+    from gap_tune.study.suite.runner import Runner as Runner
+    from gap_tune.study.suite.suite import Job as Job
+    from gap_tune.study.suite.suite import Suite as Suite
 else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
@@ -32,5 +37,9 @@ else:
             "gap_tune.study.methods.base": ["Search", "SearchMethod", "SearchTask"],
             "gap_tune.study.resources": ["Resources"],
             "gap_tune.study.study": ["Study"],
+            "gap_tune.study.suite.pool": ["PoolRunner"],
+            "gap_tune.study.suite.ray_tune": ["RayRunner"],
+            "gap_tune.study.suite.runner": ["Runner"],
+            "gap_tune.study.suite.suite": ["Job", "Suite"],
         },
     )

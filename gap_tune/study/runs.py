@@ -41,18 +41,20 @@ class RayRun:
     Attributes:
         folder: Ray Tune's experiment folder, or the local copy of it.
         search: Makes what chooses, starts and stops the trials, and tells whose they are.
-        metric: Reported metric to compare by.
-        mode: "min" or "max".
+        metric: Reported metric to compare by; None where Ray is not to know one.
+        mode: "min" or "max"; None without a metric.
         resources: Of its trials.
         store: The study's storage, which the folder is in.
+        function: What a trial does, where one worker does it.
     """
 
     folder: Path
     search: PlannedSearch
-    metric: str
-    mode: str
+    metric: str | None
+    mode: str | None
     resources: Resources
     store: Store
+    function: Callable[[dict[str, Any]], None] = train
 
     def go(self, callbacks: Sequence[tune.Callback] = ()) -> bool:
         """Start the run, or continue it where it was killed; nothing where it has finished.
@@ -140,7 +142,7 @@ class RayRun:
 
     def _trainable(self) -> Any:
         resources = self.resources
-        function: Callable[[dict[str, Any]], None] = train
+        function = self.function
         if resources.ranks > 1:
             function = train_on_ranks(
                 resources.ranks,

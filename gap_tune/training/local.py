@@ -1,4 +1,4 @@
-"""Training a workload without Ray, to try it out before a study."""
+"""Training a workload without Ray: to try it out before a study, or many runs in a pool."""
 
 from __future__ import annotations
 
@@ -10,23 +10,40 @@ import torch
 
 from gap_tune.gradients import GradientMonitor
 from gap_tune.training.loop import fit
-from gap_tune.tune import TrialSession, attach
+from gap_tune.tune import GapScheduler, attach, keys
+from gap_tune.tune.complaints import Complaints
+
+# One for all trials of a process, of which a pool's has many.
+_complain = Complaints()
 
 
 class LocalTrial:
     """A trial in this process: reports go into a list, checkpoints into a folder.
 
+    Who chooses the momentum is the trial's mode (``gap_tune.attach``); in mode "scheduler" it is
+    decided on at reports, as ``GapScheduler`` does in a study.
+
     Args:
-        session: What ``attach`` made of the optimizer.
+        optimizer: What trains.
+        config: The trial's configuration.
         folder: Where the checkpoint is; None keeps none.
+        results: Where reports go; default a list of its own.
 
     Attributes:
         results: What was reported.
     """
 
-    def __init__(self, session: TrialSession, folder: Path | None) -> None:
-        self.results: list[dict[str, Any]] = []
-        self._session = session
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        config: Mapping[str, Any],
+        folder: Path | None = None,
+        results: list[dict[str, Any]] | None = None,
+    ) -> None:
+        self.results = [] if results is None else results
+        self._session = attach(optimizer, config)
+        self._config = config
+        self._scheduler = GapScheduler() if keys.asks_for_tuning(config) else None
         self._folder = folder
 
     @property
@@ -44,20 +61,34 @@ class LocalTrial:
         return found
 
     def report(self, metrics: Mapping[str, Any], *, checkpoint: bool = False) -> None:
-        """Keep the metrics with gap_tune's own; save what ``restore`` named."""
-        self.results.append(self._session.result(metrics))
+        """Keep the metrics with gap_tune's own; decide; save what ``restore`` named."""
+        result = self._session.result(metrics)
+        self.results.append(result)
+        if self._scheduler is not None:
+            self._decide(self._scheduler, result)
         if not checkpoint or self._folder is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         # A kill at any moment leaves the old checkpoint or the new one.
         self._session.save(self._folder, whole=True)
 
+    def _decide(self, scheduler: GapScheduler, result: dict[str, Any]) -> None:
+        try:
+            decision = scheduler.decide(result, self._config)
+        except Exception as error:
+            # In a study, too, momentum stays and the trial goes on.
+            _complain(f"no decision (told once): {error!r}")
+            return
+        result |= {keys.DECISION: decision.explanation, keys.REASON: str(decision.reason)}
+        if decision.changed:
+            self._session.follow(decision)
+
 
 def run(config: Mapping[str, Any], folder: Path | str | None = None) -> list[dict[str, Any]]:
     """Train a workload in this process and return what it reported.
 
-    Momentum stays as it is, unless the configuration says ``"gap": {"mode": "trial"}``: then the
-    trial chooses it itself.
+    Momentum stays as it is, unless the configuration's ``"gap": {"mode": ...}`` says otherwise: in
+    mode "trial" the trial chooses it itself, in mode "scheduler" as ``GapScheduler`` would.
 
     Args:
         config: As of ``loop.train``.
@@ -71,13 +102,7 @@ def run(config: Mapping[str, Any], folder: Path | str | None = None) -> list[dic
     >>> last["validation_accuracy"] > 0.9
     True
     """
-    trials: list[LocalTrial] = []
-
-    def start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> LocalTrial:
-        trials.append(
-            LocalTrial(attach(optimizer, config), None if folder is None else Path(folder))
-        )
-        return trials[-1]
-
-    fit(config, start)
-    return trials[0].results
+    results: list[dict[str, Any]] = []
+    kept = None if folder is None else Path(folder)
+    fit(config, lambda optimizer, own: LocalTrial(optimizer, own, kept, results))
+    return results

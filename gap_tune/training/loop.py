@@ -14,7 +14,7 @@ from gap_tune.training.placement import trial_resources
 from gap_tune.training.prepared import Meter, prepare
 from gap_tune.tune import attach
 
-__all__ = ["Trial", "batches", "fit", "report_steps", "train"]
+__all__ = ["Trial", "batches", "fit", "report_steps", "train", "use_own_cores"]
 
 
 class Trial(Protocol):
@@ -51,11 +51,16 @@ def train(config: dict[str, Any]) -> None:
     Raises:
         GapTuneError: When the configuration or the data are not what they should be.
     """
+    use_own_cores()
+    fit(config, attach)
+
+
+def use_own_cores() -> None:
+    """Compute on the CPU cores that Ray gave the trial of this process, if it gave any."""
     resources = trial_resources()
     if resources is not None:
         # More threads than the trial has cores would take those of its neighbours.
         torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-    fit(config, attach)
 
 
 def fit(

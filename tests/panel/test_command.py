@@ -13,10 +13,9 @@ import psutil
 import pytest
 
 from gap_tune import cli
-from gap_tune.panel.panel import plan
-from gap_tune.panel.running import run
 from gap_tune.panel.settings import read_settings
-from gap_tune.records.panels import RUNS_FILE
+from gap_tune.records.panels import RUNS_FILE, key_of
+from gap_tune.study.suite.running import run
 from tests.panel.tiny import write_settings
 from tests.patience import wait_for
 
@@ -52,7 +51,7 @@ def test_the_command_ends_with_table_verdict_csv_and_page(
         assert (out / name).exists()
     assert str(out / "panel.html") in text
     # In processes of their own, runs are the same as here.
-    assert untimed(lines(out)) == untimed([run(job) for job in plan(read_settings(file))])
+    assert untimed(lines(out)) == untimed([run(job) for job in read_settings(file).suite().jobs()])
     # Once more: nothing is left to do, and the report is written anew.
     (out / "panel.html").unlink()
     assert call(monkeypatch, *arguments) == 0
@@ -71,6 +70,8 @@ def test_the_command_ends_with_table_verdict_csv_and_page(
         (["--arms", "gap,adam"], "but got 'adam'"),
         (["--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
         (["--cpus", "many"], "Invalid value for '--cpus'"),
+        (["--runner", "ray", "--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
+        (["--runner", "slurm"], "Invalid value for '--runner'"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(
@@ -93,7 +94,7 @@ def test_a_killed_panel_goes_on_where_it_was(tmp_path: Path) -> None:
     file, out = write_settings(tmp_path, ("epochs: 2", "epochs: 40")), tmp_path / "out"
     script = Path(sys.executable).parent / "gap-tune"
     command = [script, "panel", "--settings", file, "--out", out, "--cpus", "2"]
-    jobs = plan(read_settings(file))
+    jobs = read_settings(file).suite().jobs()
     started = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     journal = out / RUNS_FILE
     begun = lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2  # noqa: E731
@@ -114,8 +115,8 @@ def test_a_killed_panel_goes_on_where_it_was(tmp_path: Path) -> None:
     rows = [json.loads(text) for text in journal.read_text().splitlines() if text.endswith("}")]
     assert rows[: len(before) - 1] == before[:-1]
     assert len(rows) == len(jobs)
-    by_key = {(row["arm"], row["lr"], row["seed"]): row for row in rows}
-    found = [by_key[job.arm, job.lr, job.seed] for job in jobs]
+    by_key = {key_of(row): row for row in rows}
+    found = [by_key[job.key] for job in jobs]
     assert untimed(found) == untimed([run(job) for job in jobs])
 
 

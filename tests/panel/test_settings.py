@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.panel.panel import plan
 from gap_tune.panel.settings import PanelSettings, Setting, read_settings
+from gap_tune.study import Suite, parse_arm
 from gap_tune.workloads import get_workload
 from tests.panel.tiny import SETTINGS, write_settings
+
+
+def rates_of(suite: Suite, setting: str, arm: str) -> list[float]:
+    return suite.learning_rates(setting, parse_arm(arm))
 
 
 def test_the_shipped_panel_is_as_large_as_it_must_be() -> None:
@@ -22,39 +26,39 @@ def test_the_shipped_panel_is_as_large_as_it_must_be() -> None:
     assert len({setting.options.get("label_noise") for setting in panel.settings}) >= 3
     assert len({setting.batch_size for setting in panel.settings}) >= 3
     assert {"gap", "gap-trial", "gap-paper", "switch", "yellowfin"} < set(panel.arms)
-    jobs = plan(panel)
+    suite = panel.suite()
+    jobs = suite.jobs()
     assert len({job.key for job in jobs}) == len(jobs)
     for setting in panel.settings:
         for arm in panel.arms:
-            rates = panel.learning_rates(setting, arm)
+            rates = rates_of(suite, setting.name, arm)
             assert len(rates) >= 4
             assert rates[-1] / rates[0] == pytest.approx(30.0, rel=1e-3)
 
 
 def test_learning_rates_lie_around_the_recipe_and_move_with_the_middle() -> None:
     panel = read_settings()
-    by_name = {setting.name: setting for setting in panel.settings}
-    mlp = by_name["mlp, sgd, batch 64"]
+    suite, mlp = panel.suite(), "mlp, sgd, batch 64"
     middle = get_workload("digits-mlp").lr
-    assert panel.learning_rates(mlp, "gap")[2] == middle
+    assert rates_of(suite, mlp, "gap")[2] == middle
     # YellowFin finds the scale itself: its learning rate is a factor.
-    assert panel.learning_rates(mlp, "yellowfin")[2] == 1.0
-    moved = by_name["cnn, adamw, batch 64"]
+    assert rates_of(suite, mlp, "yellowfin")[2] == 1.0
+    (moved,) = (each for each in panel.settings if each.name == "cnn, adamw, batch 64")
     assert moved.lr is not None
     for arm in ("gap", "switch", "fixed:0.5"):
-        assert panel.learning_rates(moved, arm)[2] == pytest.approx(moved.lr)
-    assert panel.learning_rates(moved, "yellowfin")[2] == 1.0
+        assert rates_of(suite, moved.name, arm)[2] == pytest.approx(moved.lr)
+    assert rates_of(suite, moved.name, "yellowfin")[2] == 1.0
 
 
 def test_the_quick_panel_is_small() -> None:
     quick = read_settings().quick()
     assert quick.arms == read_settings().arms
     assert {setting.epochs for setting in quick.settings} == {1}
-    assert len(plan(quick)) <= 150
+    assert len(quick.suite().jobs()) <= 150
 
 
 def test_configurations_are_those_of_a_studys_first_trials(tmp_path: Path) -> None:
-    jobs = {job.arm: job.configuration() for job in plan(read_settings())}
+    jobs = {job.config["arm"]: job.config for job in read_settings().suite().jobs()}
     gap, fixed = jobs["gap"], jobs["fixed:0.5"]
     assert (gap["momentum"], gap["gap"]["mode"], gap["gap"]["reference_momentum"]) == (
         0.9,

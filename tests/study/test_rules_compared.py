@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from gap_tune import Study, cli
-from gap_tune.panel.running import Job, run
 from gap_tune.panel.settings import Setting
 from gap_tune.study import read_records
+from gap_tune.study.suite.running import run
 from gap_tune.tune import read_decisions
+from tests.study.suite.jobs import job
 
 ARMS = ("gap", "gap-paper", "gap-cross-batch")
 FILE = """\
@@ -106,7 +107,7 @@ def test_arms_that_search_keep_their_rule(ray_address: str, tmp_path: Path) -> N
 )
 def test_arms_of_a_panel_have_rules_too(arm: str, momentum: float) -> None:
     setting = Setting("small", "quadratic", "sgd", 32, 1, 4, {"dimension": 10, "samples": 256})
-    row = run(Job(setting, arm, 0.02, 0, 0))
+    row = run(job(arm, setting, lr=0.02, seed=0))
     assert (row["status"], row["undecided"], row["arm"]) == ("finished", 0, arm)
     assert row["momenta"][:2] == [0.9, momentum]
 

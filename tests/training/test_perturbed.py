@@ -13,7 +13,6 @@ import torch
 
 from gap_tune.training.local import LocalTrial
 from gap_tune.training.loop import fit
-from gap_tune.tune import attach
 
 EPOCHS, STEPS = 4, 8
 CONFIG = {
@@ -51,7 +50,7 @@ def train(
 
     def start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> LocalTrial:
         optimizer.register_step_pre_hook(note)
-        trials.append(Trial(attach(optimizer, config), folder))
+        trials.append(Trial(optimizer, config, folder))
         return trials[-1]
 
     with contextlib.suppress(PausedError):

@@ -10,7 +10,6 @@ import torch
 
 from gap_tune.training.local import LocalTrial
 from gap_tune.training.loop import fit
-from gap_tune.tune import TrialSession, attach
 
 CLOCKS = ("samples_per_s", "held_out_s")
 
@@ -22,8 +21,14 @@ class StoppedError(Exception):
 class StoppingTrial(LocalTrial):
     """A trial that stops right after a report."""
 
-    def __init__(self, session: TrialSession, folder: Path, reports: int) -> None:
-        super().__init__(session, folder)
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        config: Mapping[str, Any],
+        folder: Path,
+        reports: int,
+    ) -> None:
+        super().__init__(optimizer, config, folder)
         self._left = reports
 
     def report(self, metrics: Mapping[str, Any], *, checkpoint: bool = False) -> None:
@@ -38,7 +43,7 @@ def run_until(config: dict[str, Any], folder: Path, reports: int) -> list[dict[s
     trials: list[StoppingTrial] = []
 
     def start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any]) -> StoppingTrial:
-        trials.append(StoppingTrial(attach(optimizer, config), folder, reports))
+        trials.append(StoppingTrial(optimizer, config, folder, reports))
         return trials[-1]
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -148,18 +149,21 @@ class GapScheduler(SchedulerWrapper):
         """Describe the rule and the wrapped scheduler."""
         return f"GapScheduler with {self._decider.rule!r} around: {super().debug_string()}"
 
-    def decide(self, result: dict[str, Any]) -> Decision:
-        """Return the decision that a result by itself leads to, by the scheduler's own rule.
+    def decide(self, result: dict[str, Any], config: Mapping[str, Any] | None = None) -> Decision:
+        """Return the decision that a result by itself leads to.
 
         Args:
             result: The flattened result, with the ``gap/`` keys that a trial's session reports.
+            config: The trial's configuration, which may name a rule of its own; without one the
+                scheduler's decides.
 
         Raises:
-            InvalidValueError: When the reported momentum is no momentum.
+            InvalidValueError: When the reported momentum is no momentum, or the named rule is
+                unknown.
             StateError: When a key is missing, or the reported statistics are malformed.
-            UnsupportedError: When the rule returns no ``Decision``.
+            UnsupportedError: When the rule cannot be imported, or returns no ``Decision``.
         """
-        return self._decider.decide(result)
+        return self._decider.decide(result, rule=_own_rule(config))
 
     def _answer(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Decide, send and log what a result calls for; never raise: it would end the study."""
@@ -191,9 +195,7 @@ class GapScheduler(SchedulerWrapper):
         try:
             seq = whole(result, keys.SEQ) + 1
             others = self._siblings_of(tune_controller, trial)
-            named = keys.section(trial.config).get(keys.RULE)
-            rule = None if named is None else get_rule(named)
-            decision = self._decider.decide(result, others, rule)
+            decision = self._decider.decide(result, others, _own_rule(trial.config))
             line = decision_log.scheduled(trial, result, decision, seq=seq, dry_run=self._dry_run)
         except Exception as error:
             self._complain("no decision", trial, error)
@@ -277,3 +279,9 @@ class GapScheduler(SchedulerWrapper):
                 delivery.clear(mailbox)
         except Exception as error:
             self._complain("a mailbox was not cleared", trial, error)
+
+
+def _own_rule(config: Mapping[str, Any] | None) -> MomentumRule | None:
+    """Return the rule that a trial's configuration names, if it names one."""
+    named = keys.section(config).get(keys.RULE)
+    return None if named is None else get_rule(named)

@@ -181,7 +181,15 @@ class TrialSession:
         if directive.failure is not None:
             raise NonFiniteMetricError(directive.failure)
         if directive.decision is not None and directive.seq == self.seq + 1:
-            self._tuning.follow(directive.decision)
+            self.follow(directive.decision)
+
+    def follow(self, decision: Decision) -> None:
+        """Apply a decision on the last result, where the scheduler is to decide.
+
+        Trials of Ray Tune get it by ``report``. Where there is no Ray, whoever asks
+        ``GapScheduler.decide`` about a ``result`` hands its answer over here.
+        """
+        self._tuning.follow(decision)
 
     def save(self, folder: Path, *, whole: bool) -> None:
         """Write gap_tune's file into a folder.
