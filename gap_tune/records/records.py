@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gap_tune.records.trials import Trial
-
-_FIXED = "fixed:"
+from gap_tune.tune.spelling import is_fixed_name
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Records:
     @property
     def fixed_arms(self) -> list[str]:
         """The arms of fixed momenta, one or a grid of them, in study order."""
-        return [arm for arm in self.arms if arm.startswith(_FIXED)]
+        return [arm for arm in self.arms if is_fixed_name(arm)]
 
     @property
     def unit(self) -> str:

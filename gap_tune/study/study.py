@@ -174,17 +174,22 @@ class Study:
         """
         self.store.check_writable()
         self.store.pull(self.folder)
-        if self.folder.exists():
+        if self.folder.exists() and not self._never_began():
             raise InvalidValueError(
                 f"storage must not hold a study yet, but {self.store.shown(self.folder)} exists: "
                 "choose another folder, or continue that one with Study.restore."
             )
         description = self.describe()
         self._start_ray()
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / STUDY_FILE, json.dumps(description, indent=2) + "\n")
         self.store.push(self.folder / STUDY_FILE)
         return self._go(callbacks)
+
+    def _never_began(self) -> bool:
+        """Tell whether a kill left nothing of a study but drafts of its description."""
+        names = [path.name for path in self.folder.iterdir()]
+        return bool(names) and all(name.startswith(f".{STUDY_FILE}.") for name in names)
 
     @classmethod
     def restore(cls, storage: Path | str) -> Study:

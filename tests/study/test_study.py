@@ -150,6 +150,24 @@ def test_a_storage_that_cannot_be_written_or_is_taken_is_refused(tmp_path: Path)
         Study("digits-resnet", ["gap"], storage=tmp_path).run()
 
 
+def test_bug_a_study_killed_while_it_was_described_could_neither_begin_nor_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / ".study.json.0123456789ab").write_text('{"wor')
+    made = Study("digits-resnet", ["gap"], storage=tmp_path)
+    assert not made.exists()
+    # It goes as far as Ray, which need not start to tell.
+    monkeypatch.setattr("ray.init", _interrupt)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(InterruptedError):
+        made.run()
+
+
+def _interrupt(*args: object, **options: object) -> None:
+    raise InterruptedError
+
+
 def test_bug_a_trial_of_several_workers_counts_its_reports_anew_when_it_starts_again(
     tmp_path: Path,
 ) -> None:

@@ -45,6 +45,10 @@ class PBT(SearchMethod):
         # apart.
         few = epochs < _GENERATIONS
         interval = epochs * reports // _GENERATIONS if few else epochs // _GENERATIONS * reports
+        # While a trial starts anew from another's checkpoint, that one trains on to the next
+        # perturbation: what it saves until then must not push the checkpoint out. One more is there
+        # for what Ray saved last, which may name the one that it deletes next.
+        kept = max(interval if few else interval // reports, 1) + 2
         mutated = {name: space[name] for name in ("lr", "momentum")}
         scheduler = Population(
             time_attr="training_iteration",
@@ -60,11 +64,10 @@ class PBT(SearchMethod):
             task.trials,
             BasicVariantGenerator(points_to_evaluate=points, random_state=task.seed),
             scheduler,
-            # The last report ends a trial, or it would wait once more to be perturbed. Checkpoints
-            # of others are read, so more than the latest must stay.
+            # The last report ends a trial, or it would wait once more to be perturbed.
             options={
                 "stop": {"epoch": epochs},
-                "checkpoint_config": tune.CheckpointConfig(num_to_keep=4),
+                "checkpoint_config": tune.CheckpointConfig(num_to_keep=kept),
             },
         )
 

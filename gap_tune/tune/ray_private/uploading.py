@@ -12,11 +12,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pyarrow.fs
 from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
@@ -25,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Ends the name of a file that is not whole yet.
 _PART = ".part"
+# Files that are uploaded at a time: object stores take as many as one.
+_AT_ONCE = 8
 # Ray's loggers append rows to these.
 _LOGS = (EXPR_RESULT_FILE, EXPR_PROGRESS_FILE)
 
@@ -56,6 +61,9 @@ class _Storage:
         self.syncer._sync_up_command = partial(_command, storage.syncer, Uploaded())
 
     def __getattr__(self, name: str) -> Any:
+        # A copy is asked for names before it has any of its own.
+        if name == "_context":
+            raise AttributeError(name)
         return getattr(self._context, name)
 
 
@@ -109,12 +117,15 @@ def upload_experiment(
         state: A folder with a copy of the files directly in ``local_path``; is removed.
         uploaded: What earlier calls have uploaded; is kept up to date.
     """
+    changed = partial(_upload_changed, fs=fs, fs_path=fs_path, uploaded=uploaded)
     try:
-        for path in _files(Path(local_path)):
-            if path.parent != Path(local_path):
-                _upload_changed(path, str(path.relative_to(local_path)), fs, fs_path, uploaded)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            folder = Path(local_path)
+            trials = [path for path in _files(folder) if path.parent != folder]
+            # The first error is raised, before anything says that these files are there.
+            list(pool.map(changed, trials, [str(path.relative_to(folder)) for path in trials]))
         for path in _files(Path(state)):
-            _upload_changed(path, path.name, fs, fs_path, uploaded)
+            changed(path, path.name)
     finally:
         shutil.rmtree(state, ignore_errors=True)
 
@@ -130,19 +141,35 @@ def upload_file(path: Path | str, fs: pyarrow.fs.FileSystem, target: str) -> Non
         fs: Where to.
         target: Its path there, in a folder that exists.
     """
-    whole = fs.type_name != "local"
-    written = target if whole else target + _PART
-    if Path(path).name in _LOGS:
-        rows = Path(path).read_bytes()
-        with fs.open_output_stream(written) as stream:
+    # Ray's thread uploads an experiment, and the driver's a trial that starts again.
+    with _lock_of(target):
+        if fs.type_name != "local":
+            _write(Path(path), fs, target)
+            return
+        _write(Path(path), fs, target + _PART)
+        fs.move(target + _PART, target)
+
+
+def _write(path: Path, fs: pyarrow.fs.FileSystem, target: str) -> None:
+    if path.name in _LOGS:
+        rows = path.read_bytes()
+        with fs.open_output_stream(target) as stream:
             stream.write(rows[: rows.rfind(b"\n") + 1])
-    else:
-        local = pyarrow.fs.LocalFileSystem()
-        pyarrow.fs.copy_files(
-            str(path), written, source_filesystem=local, destination_filesystem=fs
-        )
-    if not whole:
-        fs.move(written, target)
+        return
+    local = pyarrow.fs.LocalFileSystem()
+    pyarrow.fs.copy_files(
+        str(path), target, source_filesystem=local, destination_filesystem=fs, use_threads=False
+    )
+
+
+_locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
+_locks_lock = Lock()
+
+
+def _lock_of(target: str) -> Lock:
+    """Return the lock of a file in the storage, the same one as long as anybody has it."""
+    with _locks_lock:
+        return _locks.setdefault(target, Lock())
 
 
 def _upload_changed(

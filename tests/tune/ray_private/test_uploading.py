@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +98,35 @@ def test_files_that_did_not_change_are_not_uploaded_again(tmp_path: Path) -> Non
         "experiment_state-1.json",
         "result.json",
     ]
+
+
+def test_bug_two_uploads_of_one_file_destroyed_each_other(tmp_path: Path) -> None:
+    """Ray's thread uploads an experiment while the driver uploads a trial that starts again."""
+    staging, stored = tmp_path / "staging", tmp_path / "stored"
+    log, target = staging / "trial" / "result.json", stored / "trial" / "result.json"
+    log.parent.mkdir(parents=True)
+    fs = pyarrow.fs.LocalFileSystem()
+    rows = "".join(f'{{"row": {n}, "text": "{"x" * 900}"}}\n' for n in range(500))
+    log.write_text(rows)
+    failed: list[Exception] = []
+
+    def upload_all() -> None:
+        for number in range(150):
+            state = tmp_path / f"state-{number}"
+            state.mkdir()
+            try:
+                upload_experiment(staging, fs, str(stored), state=state, uploaded=Uploaded())
+            except Exception as error:
+                failed.append(error)
+
+    target.parent.mkdir(parents=True)
+    thread = threading.Thread(target=upload_all)
+    thread.start()
+    while thread.is_alive():
+        upload_file(log, fs, str(target))
+        assert target.read_text() == rows
+    thread.join()
+    assert not failed
 
 
 def test_storage_without_folders_is_uploaded_to_as_well(tmp_path: Path) -> None:
