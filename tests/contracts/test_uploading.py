@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow.fs
 from ray import tune
-from ray.train._internal.storage import StorageContext
+from ray.train._internal.storage import StorageContext, _FilesystemSyncer
 
 from gap_tune.tune.ray_private.uploading import upload_whole
 
@@ -49,3 +51,19 @@ def test_fact_31_an_experiment_is_uploaded_by_the_managers_syncer(
     assert {"experiment_state", "tuner.pkl"} <= names
     again = tune.Tuner.restore(str(tmp_path / "run"), train).get_results()
     assert len(again) == 2
+
+
+def test_bug_a_first_upload_that_failed_ended_the_study(tmp_path: Path) -> None:
+    staging, stored = tmp_path / "staging", tmp_path / "stored"
+    staging.mkdir()
+    (staging / "experiment_state-1.json").write_text("{}")
+    (tmp_path / "file").touch()
+    manager = SimpleNamespace(
+        _storage=SimpleNamespace(syncer=_FilesystemSyncer(pyarrow.fs.LocalFileSystem()))
+    )
+    # Ray's own, before any trial was added: what is in the way of its target is a file.
+    assert manager._storage.syncer.sync_up(str(staging), str(tmp_path / "file" / "folder"))
+    assert upload_whole(SimpleNamespace(_checkpoint_manager=manager))
+    assert manager._storage.syncer.sync_up(str(staging), str(stored))
+    manager._storage.syncer.wait()
+    assert (stored / "experiment_state-1.json").read_text() == "{}"

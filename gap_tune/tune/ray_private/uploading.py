@@ -71,8 +71,12 @@ def _command(
     syncer: Any, uploaded: Uploaded, local_path: str, uri: str, exclude: list[str] | None = None
 ) -> tuple[Callable[..., None], dict[str, Any]]:
     """Return what to do in another thread; the experiment's state is read in this one."""
-    # What was begun before may be at work still.
-    syncer.wait()
+    # Ray's own upload, begun before, may be at work still. Why it failed is no reason for this one
+    # to, and an error would end the study here.
+    try:
+        syncer.wait()
+    except Exception as error:
+        logger.warning("An upload of the experiment failed; all of it is uploaded anew: %r", error)
     try:
         if exclude:
             raise OSError(f"{exclude} are to be left out")
