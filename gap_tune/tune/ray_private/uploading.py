@@ -24,8 +24,12 @@ from weakref import WeakValueDictionary
 import pyarrow.fs
 from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 
+from gap_tune.files import Claim, remove_abandoned
+
 logger = logging.getLogger(__name__)
 
+# Begins the names of copies of experiments' states, in the folder for temporary files.
+_STATE = "gap_tune_state-"
 # Ends the name of a file that is not whole yet.
 _PART = ".part"
 # Files that are uploaded at a time: object stores take as many as one.
@@ -59,6 +63,7 @@ class _Storage:
         self._context = storage
         self.syncer = copy(storage.syncer)
         self.syncer._sync_up_command = partial(_command, storage.syncer, Uploaded())
+        remove_abandoned(Path(tempfile.gettempdir()), f"{_STATE}*")
 
     def __getattr__(self, name: str) -> Any:
         # A copy is asked for names before it has any of its own.
@@ -88,7 +93,12 @@ def _command(
         )
         return command
     arguments = {"local_path": local_path, "fs": syncer.storage_filesystem, "fs_path": uri}
-    return upload_experiment, {**arguments, "state": state, "uploaded": uploaded}
+    return _upload_claimed, {**arguments, "state": state, "uploaded": uploaded}
+
+
+def _upload_claimed(*, state: Claim, **arguments: Any) -> None:
+    with state as folder:
+        upload_experiment(**arguments, state=folder)
 
 
 @dataclass
@@ -197,15 +207,16 @@ def _upload_changed(
     uploaded.files[name] = known
 
 
-def _copy_of_state(folder: Path) -> Path:
+def _copy_of_state(folder: Path) -> Claim:
     """Return a new folder with a copy of the files directly in this one."""
-    made = Path(tempfile.mkdtemp(prefix="gap_tune_state_"))
+    made = Claim(lambda: Path(tempfile.mkdtemp(prefix=_STATE)))
     try:
         for path in folder.iterdir():
             if path.is_file():
-                shutil.copy2(path, made / path.name)
+                shutil.copy2(path, made.path / path.name)
     except OSError:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(made.path, ignore_errors=True)
+        made.end()
         raise
     return made
 
