@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +51,9 @@ def upload_whole(controller: Any) -> bool:
         return False
     if not isinstance(storage, _Storage):
         manager._storage = _Storage(storage)
+        # A temporary folder may be all that is missing.
+        with suppress(OSError):
+            remove_abandoned(Path(tempfile.gettempdir()), f"{_STATE}*")
     return True
 
 
@@ -63,7 +67,6 @@ class _Storage:
         self._context = storage
         self.syncer = copy(storage.syncer)
         self.syncer._sync_up_command = partial(_command, storage.syncer, Uploaded())
-        remove_abandoned(Path(tempfile.gettempdir()), f"{_STATE}*")
 
     def __getattr__(self, name: str) -> Any:
         # A copy is asked for names before it has any of its own.
