@@ -51,7 +51,7 @@ def upload_whole(controller: Any) -> bool:
         return False
     if not isinstance(storage, _Storage):
         manager._storage = _Storage(storage)
-        # A temporary folder may be all that is missing.
+        # Where there is no folder for temporary files, none of them is there.
         with suppress(OSError):
             remove_abandoned(Path(tempfile.gettempdir()), f"{_STATE}*")
     return True
