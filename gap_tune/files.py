@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,15 +40,125 @@ def replacing(path: AnyPath) -> Iterator[Path]:
     ('new', 1)
     """
     target = Path(path)
-    # It is in the same folder: renaming is atomic within one file system only.
-    draft = target.with_name(f".{target.name}.{uuid4().hex[:12]}")
-    try:
-        yield draft
-        os.replace(draft, target)
-    finally:
-        # It is gone when all went well; where nothing could be written there is none.
+
+    def make() -> Path:
+        # It is in the same folder: renaming is atomic within one file system only.
+        draft = target.with_name(f".{target.name}.{uuid4().hex[:12]}")
+        draft.touch(exist_ok=False)
+        return draft
+
+    with Claim(make) as draft:
+        try:
+            yield draft
+            os.replace(draft, target)
+        finally:
+            # It is gone when all went well.
+            with suppress(OSError):
+                draft.unlink()
+
+
+def remove_drafts(path: AnyPath) -> None:
+    """Remove what writers of a file that were killed have left beside it.
+
+    Args:
+        path: The file, as of ``replacing``.
+    """
+    target = Path(path)
+    remove_abandoned(target.parent, f".{glob.escape(target.name)}.*")
+
+
+class Claim:
+    """A temporary file or folder of a living process, which ``remove_abandoned`` leaves alone.
+
+    The system ends the claim with the process, however that dies. Where files cannot be locked
+    there are no claims, and nothing passes for abandoned.
+
+    Args:
+        make: Makes the file or folder, another one at every call.
+
+    Attributes:
+        path: Where it is.
+
+    Raises:
+        OSError: When it cannot be made.
+
+    >>> from tempfile import mkdtemp
+    >>> parent = Path(mkdtemp())
+    >>> with Claim(lambda: Path(mkdtemp(dir=parent))) as made:
+    ...     remove_abandoned(parent, "*")
+    ...     made.exists()
+    True
+    >>> remove_abandoned(parent, "*")
+    >>> made.exists()
+    False
+    """
+
+    def __init__(self, make: Callable[[], Path]) -> None:
+        while True:
+            self.path = make()
+            try:
+                self._lock: int | None = _locked(self.path)
+            except BlockingIOError:
+                # Another process took it for abandoned before it was claimed.
+                continue
+            except OSError:
+                self._lock = None
+                return
+            if self.path.exists():
+                return
+            self.end()
+
+    def end(self) -> None:
+        """Give it up; once is enough."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Remove temporary files and folders whose ``Claim`` has ended with its process.
+
+    Args:
+        folder: Where they are.
+        pattern: What their names match, as of ``Path.glob``.
+    """
+    for path in folder.glob(pattern):
+        # It may be in use, another user's, or gone by now.
         with suppress(OSError):
-            draft.unlink()
+            lock = _locked(path)
+            try:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(lock)
+
+
+def _locked(path: Path) -> int:
+    """Return a handle of the file or folder, which is locked until it is closed.
+
+    Raises:
+        BlockingIOError: When another handle has the lock.
+        OSError: When it cannot be locked.
+    """
+    if sys.platform == "win32":
+        raise OSError("files that are in use cannot be replaced there, so none is locked")
+    import fcntl
+
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def write_whole(path: AnyPath, content: bytes) -> Path:

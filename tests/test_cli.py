@@ -105,6 +105,7 @@ def test_families_prints_the_table(
     assert "\n yellowfin " in text[arms:attach]
     assert "torch.optim.NAdam" in text[attach:theory]
     assert "torch.optim.Adagrad" not in text[attach:theory]
+    assert "classes: torch.optim.RMSprop(momentum > 0)\n" in text[theory:]
 
 
 HEADINGS = ("--family: ", "--arms: ", "gap_tune.attach: ", "gap_tune.theory: ")

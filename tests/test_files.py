@@ -2,12 +2,122 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.files import end_line, json_lines, replacing, write_text, write_whole
+from gap_tune.files import (
+    Claim,
+    end_line,
+    json_lines,
+    remove_abandoned,
+    remove_drafts,
+    replacing,
+    write_text,
+    write_whole,
+)
+
+WRITER = """
+import sys
+from gap_tune.files import replacing
+with replacing(sys.argv[1]) as draft:
+    draft.write_text("half")
+    print(draft, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Have another process write the file, until it is killed; give its draft."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as writer:  # type: ignore[call-overload]
+        try:
+            yield Path(writer.stdout.readline().rstrip())
+        finally:
+            writer.kill()
+
+
+def test_bug_drafts_of_killed_writers_were_never_removed(tmp_path: Path) -> None:
+    path, other = tmp_path / "file[1]", tmp_path / ".file1.0123"
+    other.touch()
+    with writing(path) as draft:
+        assert draft.read_text() == "half"
+        # It is in use.
+        remove_drafts(path)
+        assert draft.read_text() == "half"
+        # Two may write one file.
+        write_text(path, "whole")
+    remove_drafts(path)
+    assert {p.name for p in tmp_path.iterdir()} == {"file[1]", other.name}
+
+
+def test_folders_are_removed_once_nobody_claims_them(tmp_path: Path) -> None:
+    def make() -> Path:
+        (tmp_path / "own").mkdir()
+        (tmp_path / "own" / "file").touch()
+        return tmp_path / "own"
+
+    claim = Claim(make)
+    remove_abandoned(tmp_path, "o*")
+    assert (claim.path / "file").exists()
+    claim.end()
+    remove_abandoned(tmp_path, "p*")
+    assert (claim.path / "file").exists()
+    remove_abandoned(tmp_path, "o*")
+    assert not claim.path.exists()
+    # Where nothing is, there is nothing to do.
+    remove_abandoned(tmp_path / "nowhere", "*")
+
+
+def test_where_files_cannot_be_locked_none_passes_for_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    path, draft = tmp_path / "file", tmp_path / ".file.0123"
+    draft.touch()
+    write_text(path, "whole")
+    remove_drafts(path)
+    assert path.read_text() == "whole"
+    assert draft.exists()
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_draft_that_was_taken_for_abandoned_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    import fcntl
+
+    lock, taken = fcntl.flock, list[Path]()
+
+    def late(handle: int, how: int) -> None:
+        if taken:
+            lock(handle, how)
+            return
+        # Another process was faster, and has removed it or is about to.
+        taken.extend(tmp_path.iterdir())
+        if removed:
+            taken[0].unlink()
+            lock(handle, how)
+        else:
+            raise BlockingIOError
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with replacing(tmp_path / "file") as draft:
+        assert len(taken) == 1
+        assert draft not in taken
+        draft.write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
 
 
 def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ LAZY = [
     "gap_tune.tune",
     "gap_tune.workloads",
 ]
+EAGER = [
+    "gap_tune.control",
+    "gap_tune.optim",
+    "gap_tune.report",
+    "gap_tune.rules",
+    "gap_tune.testing",
+    "gap_tune.theory",
+]
 COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
 
 
@@ -97,7 +105,7 @@ def is_package(module: str, name: str) -> bool:
     return isinstance(getattr(import_module(module), name), ModuleType)
 
 
-@pytest.mark.parametrize("name", LAZY)
+@pytest.mark.parametrize("name", [*LAZY, *EAGER])
 def test_no_name_is_hidden_by_a_module_of_its_package(name: str) -> None:
     package = import_module(name)
     modules = {module.name for module in pkgutil.iter_modules(package.__path__)}

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from gap_tune import __version__
-from gap_tune.cli import comparing, lists, probing, reporting, running
+from gap_tune.cli import comparing, judging, lists, probing, reporting, running
 from gap_tune.cli.group import Commands
 from gap_tune.dashboards.command import dashboards
-from gap_tune.panel.command import panel
 
 app = typer.Typer(
     name="gap-tune",
@@ -26,7 +25,7 @@ app.command()(reporting.report)
 app.command()(lists.families)
 app.command()(lists.workloads)
 app.command()(probing.probe)
-app.command()(panel)
+app.command()(judging.panel)
 app.command()(dashboards)
 
 

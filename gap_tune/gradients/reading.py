@@ -18,11 +18,6 @@ _MASKS = 8
 _OF_COMPLEX = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
-def trainable_parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Return the parameters of all groups that require gradients, in order."""
-    return [p for p in all_parameters(optimizer.param_groups) if p.requires_grad]
-
-
 def all_parameters(groups: Iterable[Mapping[str, Any]]) -> list[Tensor]:
     """Return the parameters of parameter groups, frozen ones too, in order."""
     return [parameter for group in groups for parameter in group["params"]]

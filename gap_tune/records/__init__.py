@@ -1,1 +1,1 @@
-"""Records: what studies, panels and any Ray Tune experiment left behind, read in one place."""
+"""Records: what studies, suites and any Ray Tune experiment left behind, read in one place."""

@@ -9,10 +9,10 @@ from gap_tune.files import write_text
 from gap_tune.records.decisions import DecisionRun, TunedTrial
 from gap_tune.records.records import Records
 from gap_tune.report import sentences
+from gap_tune.report.answer import Verdict, verdict
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures import courses, plots, rates
 from gap_tune.report.html import page_figure, render_page
-from gap_tune.report.verdict import Verdict, verdict
 from gap_tune.tune.spelling import GAP_NAME
 
 # What a page shows of a study that does not say so itself.

@@ -15,8 +15,8 @@ from rich.text import Text
 from gap_tune.formatting import count, mean_and_error, plain
 from gap_tune.records.records import Records
 from gap_tune.report import sentences
+from gap_tune.report.answer import Verdict, verdict
 from gap_tune.report.comparison import Comparison
-from gap_tune.report.verdict import Verdict, verdict
 
 # Arm, seeds, regret, trials and steps leave room for four metrics in 80 columns, or for three
 # where an arm has a long name.

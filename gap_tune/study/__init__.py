@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gap_tune.study.methods.base import SearchTask as SearchTask
     from gap_tune.study.resources import Resources as Resources
     from gap_tune.study.study import Study as Study
+    from gap_tune.study.suite.continuing import run_suite as run_suite
     from gap_tune.study.suite.pool import PoolRunner as PoolRunner
     from gap_tune.study.suite.ray_tune import RayRunner as RayRunner
     from gap_tune.study.suite.runner import Runner as Runner
@@ -37,6 +38,7 @@ else:
             "gap_tune.study.methods.base": ["Search", "SearchMethod", "SearchTask"],
             "gap_tune.study.resources": ["Resources"],
             "gap_tune.study.study": ["Study"],
+            "gap_tune.study.suite.continuing": ["run_suite"],
             "gap_tune.study.suite.pool": ["PoolRunner"],
             "gap_tune.study.suite.ray_tune": ["RayRunner"],
             "gap_tune.study.suite.runner": ["Runner"],

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
+from gap_tune.files import remove_drafts
 from gap_tune.gradients import GradientMonitor
 from gap_tune.training.loop import fit
 from gap_tune.tune import GapScheduler, attach, keys
 from gap_tune.tune.complaints import Complaints
+from gap_tune.tune.trial.checkpointing import FILE
 
 # One for all trials of a process, of which a pool's has many.
 _complain = Complaints()
@@ -52,11 +54,14 @@ class LocalTrial:
         return self._session.monitor
 
     def restore(self, **objects: Any) -> bool:
-        """Continue from the folder's checkpoint, if it holds one."""
+        """Continue from the folder's checkpoint, if it holds one; remove what a kill cut off."""
         self._session.keep(**objects)
-        # A checkpoint that a kill cut off has a name that is hidden.
-        found = self._folder is not None and any(self._folder.glob("[!.]*"))
-        if found and self._folder is not None:
+        if self._folder is None:
+            return False
+        remove_drafts(self._folder / FILE)
+        # Another process may be writing a checkpoint, whose name is hidden until then.
+        found = any(self._folder.glob("[!.]*"))
+        if found:
             self._session.load(self._folder)
         return found
 

@@ -14,7 +14,7 @@ import pytest
 
 from gap_tune import cli
 from gap_tune.panel.settings import read_settings
-from gap_tune.records.panels import RUNS_FILE, key_of
+from gap_tune.records.suites import RUNS_FILE, key_of
 from gap_tune.study.suite.running import run
 from tests.panel.tiny import write_settings
 from tests.patience import wait_for

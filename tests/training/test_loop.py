@@ -297,8 +297,9 @@ class TestValidationAware:
             made.held_out(None)
 
 
-def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
+def test_a_checkpoint_that_a_kill_cut_off_is_passed_over_and_removed(tmp_path: Path) -> None:
     (tmp_path / ".gap_tune.pt.0123").write_bytes(b"half")
     config = {"workload": "logistic", "epochs": 1}
     assert len(run(config, tmp_path)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["gap_tune.pt"]
     assert run(config, tmp_path) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import optuna
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
 from gap_tune.study.methods.base import SearchTask
@@ -17,10 +16,6 @@ class Median(Sampling):
 
     name = "median"
     stops_early = True
-
-    def sampler(self, task: SearchTask) -> optuna.samplers.BaseSampler:
-        """Return a random sampler."""
-        return optuna.samplers.RandomSampler(seed=task.seed)
 
     def stopping(self, task: SearchTask) -> TrialScheduler:
         """Return Ray's median stopping rule."""

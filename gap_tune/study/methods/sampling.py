@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,14 @@ REDUCTION = 3
 
 @dataclass(frozen=True)
 class Sampling(SearchMethod):
-    """Searches learning rate and momentum by a sampler of optuna's.
+    """Searches learning rate and momentum by a sampler of optuna's, and may stop trials early.
 
     The first trial is the recipe's learning rate with momentum 0.9.
     """
 
-    @abstractmethod
     def sampler(self, task: SearchTask) -> optuna.samplers.BaseSampler:
-        """Return what suggests trials."""
+        """Return what suggests trials: at random, unless a method has something better."""
+        return optuna.samplers.RandomSampler(seed=task.seed)
 
     def stopping(self, task: SearchTask) -> TrialScheduler | None:
         """Return what stops trials, by "epoch", which are alike whatever the number of reports."""

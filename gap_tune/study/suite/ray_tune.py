@@ -12,7 +12,7 @@ from typing import Any
 from ray import tune
 
 from gap_tune.errors import StateError, UnsupportedError
-from gap_tune.records.panels import RunKey, key_of
+from gap_tune.records.suites import RunKey, key_of
 from gap_tune.study.methods.base import Search
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.study.planning import PlannedSearch

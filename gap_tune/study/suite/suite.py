@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from gap_tune.errors import InvalidValueError, check_count, check_range
-from gap_tune.records.panels import RunKey, key_of
+from gap_tune.records.suites import RunKey, key_of
 from gap_tune.study.arms import Arm, check_arms
 from gap_tune.study.conditions import Conditions
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.tune import GapSearch
+
+# Of a learning rate: runs are told apart by it, those of earlier sessions too.
+_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Job:
 
     @property
     def key(self) -> RunKey:
-        """What tells it apart from the suite's other runs, as of ``records.panels.key_of``."""
+        """What tells it apart from the suite's other runs, as of ``records.suites.key_of``."""
         return key_of(self.config)
 
 
@@ -75,11 +77,26 @@ class Suite:
                 )
 
     def learning_rates(self, setting: str, arm: Arm) -> list[float]:
-        """Return the learning rates of an arm in a setting, increasing."""
-        half = np.log10(self.lr_span) / 2 if self.lr_count > 1 else 0.0
-        factors = np.logspace(-half, half, self.lr_count)
-        middle = self.settings[setting].recipe_of(arm)["lr"]
-        return [float(f"{middle * factor:.4g}") for factor in factors]
+        """Return the learning rates of an arm in a setting, increasing, to four digits.
+
+        They are those of ``Conditions.lrs_of`` over the suite's range.
+        """
+        conditions, half = self.settings[setting], math.sqrt(self.lr_span)
+        bounds = (conditions.lr / half, conditions.lr * half)
+        swept = replace(conditions, lr_range=bounds, lrs=self.lr_count)
+        return [float(f"{lr:.{_DIGITS}g}") for lr in swept.lrs_of(arm)]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what results depend on besides the code, as JSON values, arms left out."""
+        return {
+            "settings": {
+                name: {**conditions.settings, "lr": conditions.lr}
+                for name, conditions in self.settings.items()
+            },
+            "seeds": self.seeds,
+            "lr_span": self.lr_span,
+            "lr_count": self.lr_count,
+        }
 
     def jobs(self) -> list[Job]:
         """Return all runs, seed by seed, so that pairs run close in time and the end can be told.

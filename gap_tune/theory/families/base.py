@@ -61,7 +61,10 @@ class Implementation:
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def __str__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        arguments = ", ".join(
+            f"{name} {value}" if value is SWITCHED_ON else f"{name}={value!r}"
+            for name, value in self.settings.items()
+        )
         return f"{self.path}({arguments})" if arguments else self.path
 
     def distance(self, cls: type, defaults: Mapping[str, object]) -> int | None:

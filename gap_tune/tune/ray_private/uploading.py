@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,8 +25,12 @@ from weakref import WeakValueDictionary
 import pyarrow.fs
 from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 
+from gap_tune.files import Claim, remove_abandoned
+
 logger = logging.getLogger(__name__)
 
+# Begins the names of copies of experiments' states, in the folder for temporary files.
+_STATE = "gap_tune_state-"
 # Ends the name of a file that is not whole yet.
 _PART = ".part"
 # Files that are uploaded at a time: object stores take as many as one.
@@ -46,6 +51,9 @@ def upload_whole(controller: Any) -> bool:
         return False
     if not isinstance(storage, _Storage):
         manager._storage = _Storage(storage)
+        # Where there is no folder for temporary files, none of them is there.
+        with suppress(OSError):
+            remove_abandoned(Path(tempfile.gettempdir()), f"{_STATE}*")
     return True
 
 
@@ -88,7 +96,12 @@ def _command(
         )
         return command
     arguments = {"local_path": local_path, "fs": syncer.storage_filesystem, "fs_path": uri}
-    return upload_experiment, {**arguments, "state": state, "uploaded": uploaded}
+    return _upload_claimed, {**arguments, "state": state, "uploaded": uploaded}
+
+
+def _upload_claimed(*, state: Claim, **arguments: Any) -> None:
+    with state as folder:
+        upload_experiment(**arguments, state=folder)
 
 
 @dataclass
@@ -197,15 +210,16 @@ def _upload_changed(
     uploaded.files[name] = known
 
 
-def _copy_of_state(folder: Path) -> Path:
+def _copy_of_state(folder: Path) -> Claim:
     """Return a new folder with a copy of the files directly in this one."""
-    made = Path(tempfile.mkdtemp(prefix="gap_tune_state_"))
+    made = Claim(lambda: Path(tempfile.mkdtemp(prefix=_STATE)))
     try:
         for path in folder.iterdir():
             if path.is_file():
-                shutil.copy2(path, made / path.name)
+                shutil.copy2(path, made.path / path.name)
     except OSError:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(made.path, ignore_errors=True)
+        made.end()
         raise
     return made
 

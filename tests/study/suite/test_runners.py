@@ -16,7 +16,7 @@ from ray import tune
 
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.panel.settings import Setting, read_settings
-from gap_tune.records.panels import RUNS_FILE, key_of
+from gap_tune.records.suites import RUNS_FILE, key_of
 from gap_tune.study import Job, PoolRunner, RayRunner, Resources, Runner
 from gap_tune.study.suite.running import Line, run
 from tests.panel.tiny import write_settings

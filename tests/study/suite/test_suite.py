@@ -5,13 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gap_tune.errors import InvalidValueError
-from gap_tune.panel.settings import PanelSettings
-from gap_tune.study import Suite, parse_arm
-from tests.study.suite.jobs import SMALL
-
-
-def small(*arms: str) -> Suite:
-    return PanelSettings((SMALL,), arms, seeds=2, lr_span=100.0, lr_count=3).suite()
+from gap_tune.study import parse_arm
+from tests.study.suite.jobs import small
 
 
 def test_jobs_come_seed_by_seed_and_rate_by_rate_so_that_pairs_are_close() -> None:

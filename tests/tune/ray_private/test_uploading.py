@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow.fs
+import pytest
 
 from gap_tune.tune.ray_private.uploading import (
     Uploaded,
@@ -136,6 +139,35 @@ def test_storage_without_folders_is_uploaded_to_as_well(tmp_path: Path) -> None:
     upload_file(tmp_path / "a.txt", fs, "bucket/a.txt")
     with fs.open_input_stream("bucket/a.txt") as stream:
         assert stream.read() == b"text"
+
+
+def test_bug_copies_of_states_outlived_drivers_that_were_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # Nobody reads from it, so that the driver's first upload does not end.
+    (tmp_path / "driver" / "run" / "a").mkdir(parents=True)
+    os.mkfifo(tmp_path / "driver" / "run" / "a" / "result.json.part")
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path / "driver")],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    copies = lambda: list(tmp_path.glob("gap_tune_state*/*.json"))  # noqa: E731
+    try:
+        wait_for(lambda: bool(copies()), "a copy of the state", process=driver)
+        begin_uploading()
+        assert copies(), "a copy was removed that its driver was about to upload"
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    begin_uploading()
+    assert not list(tmp_path.glob("gap_tune_state*"))
+
+
+def begin_uploading() -> None:
+    syncer = SimpleNamespace(_sync_up_command=None)
+    manager = SimpleNamespace(_storage=SimpleNamespace(syncer=syncer))
+    assert upload_whole(SimpleNamespace(_checkpoint_manager=manager))
 
 
 def test_a_controller_of_another_ray_is_left_alone() -> None:

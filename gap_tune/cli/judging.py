@@ -1,4 +1,4 @@
-"""``gap-tune panel``: run the panel and write its report."""
+"""The command that judges the default rule."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gap_tune.errors import InvalidValueError, StateError
-from gap_tune.panel.journal import Journal
-from gap_tune.panel.settings import read_settings
-from gap_tune.records.panels import PANEL_FILE, RUNS_FILE, read_runs
-from tests.panel.tiny import write_settings
+from gap_tune.records.suites import RUNS_FILE, note_path, read_runs
+from gap_tune.study.suite.journal import Journal
+from tests.study.suite.jobs import SMALL, small
 
 
 def line(seed: int, **more: Any) -> dict[str, Any]:
@@ -34,41 +34,43 @@ def test_of_a_run_done_twice_the_later_counts(tmp_path: Path) -> None:
     assert read_runs(tmp_path) == [line(0, status="finished")]
 
 
-def test_a_folder_belongs_to_one_panel(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_suite(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out")
-    settings = read_settings(write_settings(tmp_path))
-    note = journal.begin(settings)
-    assert journal.begin(settings) == note
-    # Other arms belong to the same panel.
-    more = read_settings(write_settings(tmp_path, ("[gap,", "[gap-trial,")))
-    assert journal.begin(more) == note
-    other = read_settings(write_settings(tmp_path, ("epochs: 2", "epochs: 3")))
+    note = journal.begin(small("gap").describe())
+    assert journal.begin(small("gap").describe()) == note
+    # Other arms belong to the same suite.
+    assert journal.begin(small("gap-trial").describe()) == note
+    assert json.loads((journal.folder / "suite.json").read_text()) == note
+    longer = small("gap", setting=replace(SMALL, epochs=3))
     with pytest.raises(StateError, match=r"the settings must be those .* started with"):
-        journal.begin(other)
+        journal.begin(longer.describe())
+    fewer = replace(small("gap"), seeds=1, lr_count=1)
+    with pytest.raises(StateError, match="the seeds and lr_count must be those that the suite in"):
+        journal.begin(fewer.describe())
 
 
 @pytest.mark.parametrize("key", ["rule", "version"])
 def test_another_default_rule_or_version_is_refused(tmp_path: Path, key: str) -> None:
-    journal = Journal(tmp_path / "out")
-    settings = read_settings(write_settings(tmp_path))
-    note = journal.begin(settings)
-    (journal.folder / PANEL_FILE).write_text(json.dumps({**note, key: "another"}))
-    with pytest.raises(StateError, match=f"the {key} must be those"):
-        journal.begin(settings)
+    journal = Journal(tmp_path / "out", "panel")
+    described = small("gap").describe()
+    note = journal.begin(described)
+    note_path(journal.folder, "panel").write_text(json.dumps({**note, key: "another"}))
+    with pytest.raises(StateError, match=f"the {key} must be those that the panel in"):
+        journal.begin(described)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
 def test_a_note_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / PANEL_FILE).write_text(text)
+    (tmp_path / "panel.json").write_text(text)
     with pytest.raises(StateError, match="must be a panel's note"):
-        Journal(tmp_path).begin(read_settings(write_settings(tmp_path)))
+        Journal(tmp_path, "panel").begin(small("gap").describe())
 
 
-def test_two_panels_cannot_share_a_folder(tmp_path: Path) -> None:
+def test_two_suites_cannot_share_a_folder(tmp_path: Path) -> None:
     first, second = Journal(tmp_path), Journal(tmp_path)
     with (
         first.held(),
-        pytest.raises(InvalidValueError, match="no other panel runs in"),
+        pytest.raises(InvalidValueError, match="no other suite runs in"),
         second.held(),
     ):
         pass

@@ -1,4 +1,4 @@
-"""Journal: a panel's folder, where every finished run is a line that a kill cannot take back."""
+"""Journal: a suite's folder, where every finished run is a line that a kill cannot take back."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from filelock import FileLock, Timeout
 
 from gap_tune.errors import InvalidValueError, StateError
 from gap_tune.files import end_line, write_text
-from gap_tune.panel.settings import PanelSettings
-from gap_tune.records.panels import COMPARED, PANEL_FILE, RUNS_FILE, read_note
+from gap_tune.records.suites import RUNS_FILE, note_path, read_note
 from gap_tune.rules import AlignmentRule
 
 _UNWRITABLE = "out must be a folder that can be written, but got {}: {}."
@@ -27,20 +26,22 @@ _PACKAGES = ("gap-tune", "torch", "numpy", "scikit-learn", "ray")
 
 @dataclass(frozen=True)
 class Journal:
-    """The folder of a panel.
+    """The folder of a suite.
 
     Attributes:
         folder: Where it is.
+        kind: What its owner calls it; the note is ``<kind>.json``.
     """
 
     folder: Path
+    kind: str = "suite"
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other panels out of the folder.
+        """Keep other suites out of the folder.
 
         Raises:
-            InvalidValueError: When the folder cannot be written or another panel runs in it.
+            InvalidValueError: When the folder cannot be written or another suite runs in it.
         """
         lock = FileLock(self.folder / ".lock", timeout=0)
         try:
@@ -48,7 +49,7 @@ class Journal:
             lock.acquire()
         except Timeout:
             raise InvalidValueError(
-                f"out must be a folder that no other panel runs in, but got {self.folder}."
+                f"out must be a folder that no other {self.kind} runs in, but got {self.folder}."
             ) from None
         except OSError as error:
             raise InvalidValueError(_UNWRITABLE.format(self.folder, error.strerror)) from None
@@ -57,27 +58,36 @@ class Journal:
         finally:
             lock.release()
 
-    def begin(self, settings: PanelSettings) -> dict[str, Any]:
-        """Note what the panel is, or check that it is the one that the folder holds.
+    def begin(self, described: Mapping[str, Any]) -> dict[str, Any]:
+        """Note what the suite is, or check that it is the one that the folder holds.
+
+        Args:
+            described: What no later session may change, as of ``Suite.describe``. The default rule
+                and the version of gap_tune belong to it, too.
 
         Returns:
             The note, as it was written first.
 
         Raises:
-            StateError: When the folder holds another panel.
+            InvalidValueError: When the folder cannot be written.
+            StateError: When the folder holds another suite.
         """
-        path = self.folder / PANEL_FILE
         # As JSON reads it back, so that tuples and lists do not differ.
-        note: dict[str, Any] = json.loads(json.dumps(_note(settings)))
+        compared: dict[str, Any] = json.loads(
+            json.dumps({**described, "rule": repr(AlignmentRule()), "version": version("gap-tune")})
+        )
+        path = note_path(self.folder, self.kind)
         if not path.exists():
+            note = {**compared, **_circumstances()}
             write_text(path, json.dumps(note, indent=2) + "\n")
             return note
-        found = read_note(self.folder)
-        differing = [key for key in COMPARED if found[key] != note[key]]
+        found = read_note(self.folder, self.kind)
+        differing = [key for key, value in compared.items() if found.get(key) != value]
         if differing:
             raise StateError(
-                f"the {' and '.join(differing)} must be those that the panel in {self.folder} was "
-                "started with, but got others: choose another folder, or go back to those."
+                f"the {' and '.join(differing)} must be those that the {self.kind} in "
+                f"{self.folder} was started with, but got others: choose another folder, or go "
+                "back to those."
             )
         return found
 
@@ -98,11 +108,9 @@ class Journal:
             raise InvalidValueError(_UNWRITABLE.format(self.folder, error.strerror)) from None
 
 
-def _note(settings: PanelSettings) -> dict[str, Any]:
+def _circumstances() -> dict[str, Any]:
+    """Return what a reader wants to know, and another session may have otherwise."""
     return {
-        **settings.describe(),
-        "rule": repr(AlignmentRule()),
-        "version": version("gap-tune"),
         "command": " ".join(["gap-tune", *sys.argv[1:]]),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in _PACKAGES},

@@ -1,4 +1,4 @@
-"""read_note, read_runs: what a panel left in its folder."""
+"""read_note, read_runs: what a suite left in its folder."""
 
 from __future__ import annotations
 
@@ -11,33 +11,45 @@ from typing import Any
 from gap_tune.errors import StateError
 from gap_tune.files import json_lines
 
-PANEL_FILE = "panel.json"
 RUNS_FILE = "runs.jsonl"
-# In a note: what makes runs of another day comparable; the command and versions are told only.
+# In every note: what makes runs of another day comparable. The command and versions are told only.
 COMPARED = ("settings", "seeds", "lr_span", "lr_count", "rule", "version")
 
 # Setting, arm, learning rate, seed.
 RunKey = tuple[str, str, float, int]
 
 
-def read_note(folder: Path) -> dict[str, Any]:
-    """Return what the panel in a folder is.
+def note_path(folder: Path, kind: str = "suite") -> Path:
+    """Return the file that says what the suite in a folder is.
+
+    Args:
+        folder: Where it is.
+        kind: What its owner calls it, such as "panel".
+
+    >>> note_path(Path("out"), "panel").as_posix()
+    'out/panel.json'
+    """
+    return folder / f"{kind}.json"
+
+
+def read_note(folder: Path, kind: str = "suite") -> dict[str, Any]:
+    """Return what the suite in a folder is; arguments as of ``note_path``.
 
     Raises:
-        StateError: When there is no note, or one that is not a panel's.
+        StateError: When there is no note, or one that is not such a suite's.
     """
-    path = folder / PANEL_FILE
+    path = note_path(folder, kind)
     try:
         note: dict[str, Any] = json.loads(path.read_text())
         for key in COMPARED:
             note[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StateError(f"{path} must be a panel's note, but got: {error!r}.") from None
+        raise StateError(f"{path} must be a {kind}'s note, but got: {error!r}.") from None
     return note
 
 
 def read_runs(folder: Path) -> list[dict[str, Any]]:
-    """Return the finished runs of a panel; of one that was done twice, the later."""
+    """Return the finished runs of a suite; of one that was done twice, the later."""
     found: dict[RunKey, dict[str, Any]] = {}
     for row in json_lines(folder / RUNS_FILE):
         with suppress(KeyError, TypeError):
@@ -46,5 +58,5 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def key_of(row: Mapping[str, Any]) -> RunKey:
-    """Return what tells a run apart from the panel's other runs."""
+    """Return what tells a run apart from the suite's other runs."""
     return row["setting"], row["arm"], row["lr"], row["seed"]
