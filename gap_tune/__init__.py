@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gap_tune import tune as tune
     from gap_tune import workloads as workloads
     from gap_tune.control.applying import apply_momentum as apply_momentum
+    from gap_tune.control.trust_region import TrustRegion as TrustRegion
     from gap_tune.gradients.monitor import GradientMonitor as GradientMonitor
     from gap_tune.gradients.statistics import DEFAULT_CANDIDATES as DEFAULT_CANDIDATES
     from gap_tune.gradients.statistics import AlignmentStatistics as AlignmentStatistics
@@ -48,6 +49,7 @@ else:
         __name__,
         {
             "gap_tune.control.applying": ["apply_momentum"],
+            "gap_tune.control.trust_region": ["TrustRegion"],
             "gap_tune.gradients.monitor": ["GradientMonitor"],
             "gap_tune.gradients.statistics": ["DEFAULT_CANDIDATES", "AlignmentStatistics"],
             "gap_tune.rules.alignment": ["AlignmentRule"],
