@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gap_tune.rules.base import MomentumRule as MomentumRule
     from gap_tune.rules.base import Reason as Reason
     from gap_tune.rules.fixed import FixedMomentum as FixedMomentum
+    from gap_tune.rules.horizon import HorizonRule as HorizonRule
     from gap_tune.rules.schedule import MomentumSchedule as MomentumSchedule
     from gap_tune.study.study import Study as Study
     from gap_tune.tune.integrations.trainable import GapTrainable as GapTrainable
@@ -55,6 +56,7 @@ else:
             "gap_tune.rules.alignment": ["AlignmentRule"],
             "gap_tune.rules.base": ["Decision", "MomentumRule", "Reason"],
             "gap_tune.rules.fixed": ["FixedMomentum"],
+            "gap_tune.rules.horizon": ["HorizonRule"],
             "gap_tune.rules.schedule": ["MomentumSchedule"],
             "gap_tune.study.study": ["Study"],
             "gap_tune.tune.integrations.trainable": ["GapTrainable"],

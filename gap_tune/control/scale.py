@@ -29,9 +29,11 @@ class ScaleControl:
         observers: What reads the optimizer's gradients; several read different parameters.
         optimizer: The optimizer; where its groups hold ``betas`` and ``eps``, as Adam's, products
             are whitened.
+        measures: Whether to measure the agreement also where ``region`` is off.
 
     Attributes:
         region: The settings.
+        is_active: Whether it looks at gradients at all.
         steps: Steps whose agreement counted.
     """
 
@@ -40,8 +42,11 @@ class ScaleControl:
         region: TrustRegion,
         observers: Sequence[GradientObserver],
         optimizer: torch.optim.Optimizer,
+        *,
+        measures: bool = False,
     ) -> None:
         self.region = region
+        self.is_active = region.is_on or measures
         self.steps = 0
         self._log_scale = region.first if region.is_on else 0.0
         self._agreement = Agreement(region.memory)
@@ -53,7 +58,7 @@ class ScaleControl:
         self, observers: Sequence[GradientObserver], optimizer: torch.optim.Optimizer
     ) -> None:
         """Look at other observers from now on, whose gradients start anew."""
-        if not self.region.is_on:
+        if not self.is_active:
             return
         beta2, eps = _whitening(optimizer)
         self._observers = list(observers)
@@ -66,8 +71,8 @@ class ScaleControl:
 
     @property
     def agreement(self) -> float | None:
-        """``z``, in [-1, 1]; None where the region is off."""
-        return self._agreement.value if self.region.is_on else None
+        """``z``, in [-1, 1]; None where nobody measures it."""
+        return self._agreement.value if self.is_active else None
 
     def follow(self, momenta: Momenta) -> None:
         """Take in the gradients that the observers have just read.
@@ -75,7 +80,7 @@ class ScaleControl:
         Args:
             momenta: What the step trains with: one momentum for all parameters, or each one's.
         """
-        if not self.region.is_on:
+        if not self.is_active:
             return
         product = self._product(momenta)
         if product is None:
@@ -84,9 +89,10 @@ class ScaleControl:
             self._late = LateValues(LATE_STEPS if isinstance(product, Tensor) else 0)
         arrived = self._late.exchange(product)
         if arrived is not None and self._agreement.take_in(arrived):
-            self._log_scale = self.region.moved(
-                self._log_scale, agreement=self._agreement.value, steps=self.steps
-            )
+            if self.region.is_on:
+                self._log_scale = self.region.moved(
+                    self._log_scale, agreement=self._agreement.value, steps=self.steps
+                )
             self.steps += 1
 
     def _product(self, momenta: Momenta) -> Tensor | float | None:
@@ -104,8 +110,8 @@ class ScaleControl:
         return float(total) if device.type == "cpu" else total
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what continuing needs; {} where the region is off."""
-        if not self.region.is_on:
+        """Return what continuing needs; {} where nothing is measured."""
+        if not self.is_active:
             return {}
         return {
             "log_scale": self._log_scale,
@@ -120,9 +126,10 @@ class ScaleControl:
 
         Without any, of a run whose region was off, the scale starts as of a new run.
         """
-        if not self.region.is_on:
+        if not self.is_active:
             return
-        self._log_scale = self.region.clipped(state.get("log_scale", self.region.first))
+        if self.region.is_on:
+            self._log_scale = self.region.clipped(state.get("log_scale", self.region.first))
         self.steps = state.get("steps", 0)
         self._agreement = Agreement(self.region.memory)
         if "agreement" in state:

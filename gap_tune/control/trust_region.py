@@ -43,8 +43,8 @@ class TrustRegion:
         InvalidValueError: When a number is out of range.
 
     >>> region = TrustRegion()
-    >>> region.moved(0.0, agreement=1.0, steps=1000) == region.gain
-    True
+    >>> round(region.moved(0.0, agreement=1.0, steps=1000), 6)
+    0.03
     >>> region.moved(0.0, agreement=-0.3, steps=1000)
     0.0
     """

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gap_tune.gradients.banks.making import lives_on_host
 from gap_tune.gradients.banks.whitening import HostWhitening, Whitening
 from gap_tune.gradients.carrying import carried
 from gap_tune.gradients.observer import GradientObserver, Reading
@@ -34,13 +35,12 @@ class UsedFilter:
 
     def _start(self, reader: GradientReader) -> None:
         self._reader = reader
-        self._on_host = reader.device.type == "cpu"
         self._filter = torch.zeros(1, reader.size, device=reader.device, dtype=reader.dtype)
         self._limit = torch.finfo(reader.dtype).max ** 0.5
         self._host: HostWhitening | None = None
         self._device: Whitening | None = None
         if self._beta2 is not None:
-            if self._on_host:
+            if lives_on_host(reader.device):
                 self._host = HostWhitening((self._beta2,), reader.weights, self._eps)
             else:
                 self._device = Whitening((self._beta2,), reader.weights, self._eps)
@@ -63,7 +63,9 @@ class UsedFilter:
         if reading.reader is not self._reader:
             self._move(reading.reader)
         pole = self._pole(momenta)
-        return self._on(reading, pole) if self._on_host else self._beside(reading, pole)
+        if lives_on_host(self._reader.device):
+            return self._on(reading, pole)
+        return self._beside(reading, pole)
 
     @torch.no_grad()
     def _on(self, reading: Reading, pole: float | Tensor) -> float:

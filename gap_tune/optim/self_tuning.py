@@ -53,7 +53,12 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         self._options = options
         self._control = MomentumControl(self, couple_lr=couple_lr)
         self._observe_groups()
-        self._scale = ScaleControl(TrustRegion.of(trust_region), self._observers, self)
+        self._scale = ScaleControl(
+            TrustRegion.of(trust_region),
+            self._observers,
+            self,
+            measures=any(rule.uses_agreement for rule in self._rules),
+        )
         self._hook()
 
     def _observe_groups(self) -> None:
@@ -106,8 +111,13 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
 
         Of the first group, where each has its own rule; for the beta2 in use, where it is tuned.
         """
-        by_beta2 = self._observers[0].statistics_by_beta2()
-        return by_beta2[self._present_beta2(0)]
+        return self._statistics(0)[self._present_beta2(0)]
+
+    def _statistics(self, i: int) -> list[AlignmentStatistics]:
+        """Return observer i's statistics by beta2, with the agreement where it is measured."""
+        found = self._observers[i].statistics_by_beta2()
+        agreement = self._scale.agreement
+        return found if agreement is None else [s.with_agreement(agreement) for s in found]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in torch; it is observed from its first step.
@@ -212,7 +222,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             stepped: Whether the step of these gradients has been taken, as with a closure.
             **amp: As of ``GradientObserver.observe``.
         """
-        if not (self.changes_momentum or self._scale.region.is_on):
+        if not (self.changes_momentum or self._scale.is_active):
             return
         trained = self._control.momenta() if stepped else None
         parts = self._parts()
@@ -233,7 +243,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         """Let rule i decide; with several beta2, take the pair with the largest gain (Cor. 6)."""
         observer, rule = self._observers[i], self._rules[i]
         present = self._control.momentum_of(i)
-        decisions = [rule.decide(s, present) for s in observer.statistics_by_beta2()]
+        decisions = [rule.decide(s, present) for s in self._statistics(i)]
         best = self._present_beta2(i)
         if len(decisions) > 1 and decisions[best].gains:
             best = max(range(len(decisions)), key=lambda j: max(decisions[j].gains))

@@ -127,6 +127,7 @@ class Controlled(Observed):
         couple_lr: bool | None,
         reference_momentum: float | None,
         trust_region: TrustRegion,
+        measures: bool = False,
         **options: Any,
     ) -> None:
         _check_family(optimizer)
@@ -134,7 +135,7 @@ class Controlled(Observed):
             optimizer, couple_lr=couple_lr, reference_momentum=reference_momentum
         )
         super().__init__(optimizer, **options)
-        self._scale = ScaleControl(trust_region, [self.monitor], optimizer)
+        self._scale = ScaleControl(trust_region, [self.monitor], optimizer, measures=measures)
         self._control.scale = self._scale.scale
 
     @property
@@ -156,6 +157,15 @@ class Controlled(Observed):
     def agreement(self) -> float | None:
         """How far fresh gradients agree with the updates, in [-1, 1]; None without control."""
         return self._scale.agreement
+
+    def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
+        """Return the monitor's statistics, with the agreement where it is measured."""
+        statistics, by_beta2 = super().statistics_by_beta2()
+        agreement = self._scale.agreement
+        if agreement is None:
+            return statistics, by_beta2
+        each = {beta2: s.with_agreement(agreement) for beta2, s in by_beta2.items()}
+        return statistics.with_agreement(agreement), each
 
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not has_closure(args, kwargs):
@@ -241,7 +251,7 @@ class Deciding(Controlled):
         self._rule = rule
         self._update_every = check_count("update_every", update_every)
         self._steps = 0
-        super().__init__(optimizer, **rest)
+        super().__init__(optimizer, measures=rule.uses_agreement, **rest)
 
     def _decide(self) -> None:
         if not self.monitor.stepped:
