@@ -26,7 +26,8 @@ class TrustRegion:
     ``gain``: a warm-up that ends by itself.
 
     Neither the scale of the loss nor that of the gradients or of the learning rate has any
-    influence, and no step changes the log of the scale by more than the gain.
+    influence, and no step changes the log of the scale by more than the gain. Where an optimizer's
+    ``step`` is compiled, its learning rate should be a tensor, as for any schedule.
 
     Attributes:
         gain: Growth of the log of the scale per step at full agreement.
