@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gap_tune import tune as tune
     from gap_tune import workloads as workloads
     from gap_tune.control.applying import apply_momentum as apply_momentum
+    from gap_tune.control.trust_region import TrustRegion as TrustRegion
     from gap_tune.gradients.monitor import GradientMonitor as GradientMonitor
     from gap_tune.gradients.statistics import DEFAULT_CANDIDATES as DEFAULT_CANDIDATES
     from gap_tune.gradients.statistics import AlignmentStatistics as AlignmentStatistics
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gap_tune.rules.base import MomentumRule as MomentumRule
     from gap_tune.rules.base import Reason as Reason
     from gap_tune.rules.fixed import FixedMomentum as FixedMomentum
+    from gap_tune.rules.horizon import HorizonRule as HorizonRule
     from gap_tune.rules.schedule import MomentumSchedule as MomentumSchedule
     from gap_tune.study.study import Study as Study
     from gap_tune.tune.integrations.trainable import GapTrainable as GapTrainable
@@ -48,11 +50,13 @@ else:
         __name__,
         {
             "gap_tune.control.applying": ["apply_momentum"],
+            "gap_tune.control.trust_region": ["TrustRegion"],
             "gap_tune.gradients.monitor": ["GradientMonitor"],
             "gap_tune.gradients.statistics": ["DEFAULT_CANDIDATES", "AlignmentStatistics"],
             "gap_tune.rules.alignment": ["AlignmentRule"],
             "gap_tune.rules.base": ["Decision", "MomentumRule", "Reason"],
             "gap_tune.rules.fixed": ["FixedMomentum"],
+            "gap_tune.rules.horizon": ["HorizonRule"],
             "gap_tune.rules.schedule": ["MomentumSchedule"],
             "gap_tune.study.study": ["Study"],
             "gap_tune.tune.integrations.trainable": ["GapTrainable"],

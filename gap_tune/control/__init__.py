@@ -5,6 +5,16 @@ from __future__ import annotations
 from gap_tune.control.applying import apply_momentum
 from gap_tune.control.momentum import group_momentum, has_momentum
 from gap_tune.control.momentum_control import MomentumControl
+from gap_tune.control.scale import ScaleControl
 from gap_tune.control.self_tuning import SelfTuning
+from gap_tune.control.trust_region import TrustRegion
 
-__all__ = ["MomentumControl", "SelfTuning", "apply_momentum", "group_momentum", "has_momentum"]
+__all__ = [
+    "MomentumControl",
+    "ScaleControl",
+    "SelfTuning",
+    "TrustRegion",
+    "apply_momentum",
+    "group_momentum",
+    "has_momentum",
+]

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
+from torch import Tensor
 
 from gap_tune.control.average_weight import notes_of_groups
 from gap_tune.control.bias_correction import BiasCorrection, Part
@@ -50,12 +51,17 @@ class MomentumControl:
     that join later get it before their first step. Where the optimizer's state is loaded, momenta
     that were applied hold on, others are those that come with the state.
 
+    ``scale`` multiplies all learning rates in the same way (``ScaleControl``).
+
     Args:
         optimizer: An optimizer whose groups hold ``momentum`` or ``betas``.
         couple_lr: Whether to couple; None couples optimizers whose update is a sum of gradients,
             and leaves those that average or normalise them.
         reference_momentum: ``beta_ref`` that ``lr`` belongs to; None takes each group's own
             momentum.
+
+    Attributes:
+        scale: A factor on the learning rates of the coming steps.
 
     Raises:
         InvalidValueError: When ``reference_momentum`` is outside [0, 1).
@@ -86,6 +92,8 @@ class MomentumControl:
         self._changed = False
         self._trained: float | None = None
         self._warned = False
+        # A factor on all learning rates, which somebody else moves: the scale of the trust region.
+        self.scale = 1.0
         self._take_in_groups()
         _CONTROLS[optimizer] = ref(self)
 
@@ -102,6 +110,15 @@ class MomentumControl:
     def trained_momentum(self) -> float:
         """The momentum of the first group's last step; of its next one before any was taken."""
         return self.momentum if self._trained is None else self._trained
+
+    def momenta(self) -> Mapping[Tensor, float] | float:
+        """Return the momentum of the next step, by parameter where groups differ in it."""
+        groups = self._optimizer.param_groups
+        each = [self.momentum_of(i) for i in range(len(groups))]
+        if len(set(each)) == 1:
+            return each[0]
+        pairs = zip(groups, each, strict=True)
+        return {p: momentum for group, momentum in pairs for p in group["params"]}
 
     def momentum_of(self, group: int) -> float:
         """Return the momentum that a group uses at its next step."""
@@ -250,7 +267,8 @@ class MomentumControl:
         # What the training code's own schedule makes of momentum, its learning rate goes with.
         own = not self._changed and self._references.is_own(i)
         coupled = 1.0 if own or not self.couples else coupling(group)
-        if self.couples:
+        coupled *= self.scale
+        if self.couples or self.scale != 1.0:
             group["coupled_lr"] = group["lr"] * coupled
         if self._correction is None or not self._changed:
             return [Part(coupled, group["params"])]

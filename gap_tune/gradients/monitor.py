@@ -70,7 +70,7 @@ class GradientMonitor(GradientObserver):
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.stepped = False
-        if not has_closure(args, kwargs) and not is_placeholder_step(optimizer, self._group):
+        if not has_closure(args, kwargs) and not is_placeholder_step(optimizer, self.process_group):
             self._observe_step(optimizer, **amp_state(optimizer))
 
     def _after_step(
@@ -81,7 +81,7 @@ class GradientMonitor(GradientObserver):
 
     def _observe_step(self, optimizer: torch.optim.Optimizer, **amp: Any) -> None:
         observed = self.observe(parameters=all_parameters(optimizer.param_groups), **amp)
-        self.stepped = observed or self._group is not None
+        self.stepped = observed or self.process_group is not None
 
 
 def _costs(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

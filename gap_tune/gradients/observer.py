@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,6 +34,23 @@ _NOTHING: dict[str, Any] = {"positions": [], "shapes": []}
 _WAITING, _WAITING_COORDINATES = 16, 16 * DEFAULT_SAMPLE
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The gradient of one step, as it was read.
+
+    Attributes:
+        gradient: Its observed coordinates, shape (n,), until the next step.
+        usable: 0-d bool, False where ``GradScaler`` skips the step; None where it cannot.
+        present: Coordinates whose parameter had a gradient, bools of shape (n,); None where all.
+        reader: What read it.
+    """
+
+    gradient: Tensor
+    usable: Tensor | None
+    present: Tensor | None
+    reader: GradientReader
+
+
 class GradientObserver:
     """Accumulates alignment statistics of parameters' gradients whenever ``observe()`` is called.
 
@@ -60,6 +78,9 @@ class GradientObserver:
 
     Attributes:
         calls: Steps observed, those with NaN or infinity included.
+        process_group: As given.
+        latest: The last ``observe`` call's gradient; None where that was no step.
+        reader: What reads gradients now.
 
     Raises:
         InvalidValueError: When an argument is out of range.
@@ -82,12 +103,13 @@ class GradientObserver:
         self.candidates = check_candidates(candidates)
         self.betas2 = None if whitening is None else check_candidates(whitening)
         self.calls = 0
+        self.latest: Reading | None = None
         self._lags = check_count("lags", lags)
         self._every = check_count("every", every)
         self._decay = check_range("decay", decay, 0.0, 1.0, low_open=True)
         self._eps = check_range("eps", eps, 0.0, 1.0)
         self._sample = sample
-        self._group = process_group
+        self.process_group = process_group
         self._pending: list[tuple[Tensor, Tensor | None, bool, Tensor | None]] = []
         self._observed = ObservedSet(parameters)
         self._start(self._reader_of(self._observed))
@@ -97,7 +119,7 @@ class GradientObserver:
 
     def _start(self, reader: GradientReader) -> None:
         """Begin with an empty bank for what a reader reads."""
-        self._reader = reader
+        self.reader = reader
         self._bank = self._make_bank(reader)
         self._pending.clear()
         self._rows: list[Tensor] = []
@@ -133,7 +155,7 @@ class GradientObserver:
             it.
         """
         self.follow(parameters)
-        reader = self._reader
+        reader, self.latest = self.reader, None
         if not reader.has_gradient():
             return False
         self.calls += 1
@@ -142,19 +164,26 @@ class GradientObserver:
         if place == len(self._rows):
             self._rows.append(reader.empty())
         row = reader.read(self._rows[place], grad_scale)
-        self._pending.append((row, usable, self.calls % self._every == 0, reader.present()))
+        present = reader.present()
+        self.latest = Reading(row, usable, present, reader)
+        self._pending.append((row, usable, self.calls % self._every == 0, present))
         if place + 1 == self._block:
             self._take_in()
         return True
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other ranks observe other coordinates, so that sums are those of all ranks."""
+        return self.process_group is not None or (self.reader.sharded and dist.is_initialized())
+
     def follow(self, parameters: Sequence[Tensor] | None = None) -> None:
         """Observe what trains by now, as ``observe`` does first; arguments as there."""
-        if not self._observed.follow(parameters) and not self._reader.moved():
+        if not self._observed.follow(parameters) and not self.reader.moved():
             return
         self._take_in()
-        state, old = self._bank.state_dict(), self._reader
+        state, old = self._bank.state_dict(), self.reader
         self._start(self._reader_of(self._observed))
-        self._bank.load_state_dict(carried(state, old, self._reader))
+        self._bank.load_state_dict(carried(state, old, self.reader))
 
     def _take_in(self) -> None:
         """Let the bank observe the gradients that wait for it, in their order."""
@@ -171,8 +200,8 @@ class GradientObserver:
         is scored.
         """
         self._take_in()
-        if self._reader.has_gradient():
-            self._bank.observe_validation(self._reader.read(self._reader.empty()))
+        if self.reader.has_gradient():
+            self._bank.observe_validation(self.reader.read(self.reader.empty()))
 
     def statistics(self) -> AlignmentStatistics:
         """Return the statistics of all steps so far; waits for the device once.
@@ -184,15 +213,15 @@ class GradientObserver:
     def statistics_by_beta2(self) -> list[AlignmentStatistics]:
         """Return one statistics per beta2 of ``whitening``; a list of one where there is none."""
         self._take_in()
-        sampled = self._reader.size
-        if self._group is not None or (self._reader.sharded and dist.is_initialized()):
+        sampled = self.reader.size
+        if self.is_shared:
             sizes = torch.tensor([sampled, self._bank.seen])
-            totals = sum_over_ranks(*self._bank.totals(), sizes, self._group)
+            totals = sum_over_ranks(*self._bank.totals(), sizes, self.process_group)
             sums, validation, counters, (sampled, seen) = (
                 part.tolist() for part in on_host(totals)
             )
             # Ranks may differ where one has no gradient at a step, as experts do.
-            seen = round(seen / dist.get_world_size(self._group))
+            seen = round(seen / dist.get_world_size(self.process_group))
         else:
             sums, validation, counters = self._bank.read()
             seen = self._bank.seen
@@ -204,7 +233,7 @@ class GradientObserver:
                 validation_alignment=tuple(validated),
                 autocorrelation=tuple(row[count:-1]),
                 whitening=None if self.betas2 is None else row[-1],
-                dimension=self._reader.dimension,
+                dimension=self.reader.dimension,
                 sampled=int(sampled),
                 **read_counters(counters, seen),
             )
@@ -224,7 +253,7 @@ class GradientObserver:
         self._take_in()
         return {
             "version": _VERSION,
-            "shape": self._shape(self._reader),
+            "shape": self._shape(self.reader),
             "observed": self._observed.layout(),
             "calls": self.calls,
             "bank": self._bank.state_dict(),

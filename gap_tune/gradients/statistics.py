@@ -62,6 +62,8 @@ class AlignmentStatistics:
         skipped_steps: Steps not observed because a gradient was NaN or infinite.
         dimension: Number of coordinates of the observed parameters.
         sampled: Number of those that were read.
+        agreement: How far fresh gradients agree with the updates just taken, in [-1, 1]
+            (``gap_tune.TrustRegion``); None where nobody measured it.
 
     >>> import numpy as np
     >>> s = AlignmentStatistics(
@@ -85,6 +87,7 @@ class AlignmentStatistics:
     skipped_steps: int
     dimension: int
     sampled: int
+    agreement: float | None = None
 
     def __post_init__(self) -> None:
         check_candidates(self.candidates)
@@ -115,6 +118,11 @@ class AlignmentStatistics:
         statistics = cls.__new__(cls)
         statistics.__dict__.update(values)
         return statistics
+
+    def with_agreement(self, agreement: float | None) -> AlignmentStatistics:
+        """Return the same statistics with an agreement that was measured beside them."""
+        # They were checked before, and this runs at every step.
+        return self.trusted(**{**vars(self), "agreement": agreement})
 
     @property
     def power(self) -> float:
@@ -184,7 +192,16 @@ class AlignmentStatistics:
             summed[name] = getattr(self, name) + getattr(other, name)
         if self.whitening is not None and other.whitening is not None:
             summed["whitening"] = self.whitening + other.whitening
+        summed["agreement"] = self._merged_agreement(other)
         return AlignmentStatistics(**{**self._fields(), **summed})
+
+    def _merged_agreement(self, other: AlignmentStatistics) -> float | None:
+        """Return the mean of what was measured, by weight."""
+        known = [s for s in (self, other) if s.agreement is not None]
+        weight = sum(s.weight for s in known)
+        if not weight:
+            return known[0].agreement if known else None
+        return sum(s.weight * (s.agreement or 0.0) for s in known) / weight
 
     def to_dict(self) -> dict[str, Any]:
         """Return the statistics as plain JSON values, a few hundred bytes."""
@@ -201,11 +218,12 @@ class AlignmentStatistics:
         if not isinstance(data, Mapping) or data.get("version") != _VERSION:
             got = data.get("version") if isinstance(data, Mapping) else type(data).__name__
             raise StateError(f"statistics must be a mapping of version {_VERSION}, but got {got!r}")
-        if data.keys() != _KEYS:
-            odd = sorted(_KEYS.symmetric_difference(data))
+        # Nobody measured agreement where earlier versions wrote.
+        if data.keys() | _OPTIONAL != _KEYS:
+            odd = sorted(_KEYS.symmetric_difference(data) - _OPTIONAL)
             raise StateError(f"statistics must hold {sorted(_KEYS)}, but these differ: {odd}")
         try:
-            return cls(**{name: parse(data[name]) for name, parse in _PARSERS.items()})
+            return cls(**{n: parse(data[n]) for n, parse in _PARSERS.items() if n in data})
         except (OverflowError, TypeError, ValueError) as error:
             raise StateError(f"statistics must hold numbers of matching lengths: {error}") from None
 
@@ -214,6 +232,7 @@ class AlignmentStatistics:
 
 
 _NAMES = tuple(field.name for field in fields(AlignmentStatistics))
+_OPTIONAL = frozenset(("agreement",))
 _KEYS = frozenset(("version", *_NAMES))
 
 
@@ -247,4 +266,5 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("steps", "skipped_steps", "dimension", "sampled"), _count),
     **dict.fromkeys(("weight", "validation_weight"), _number),
     "whitening": _optional_number,
+    "agreement": _optional_number,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gap_tune.control import TrustRegion
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.optim.self_tuning import Rules, SelfTuningOptimizer
 
@@ -30,6 +31,7 @@ class _SelfTuningAdam(SelfTuningOptimizer):
         candidates: Sequence[float] = ADAM_CANDIDATES,
         beta2_candidates: Sequence[float] | None = None,
         decay: float = 0.8,
+        trust_region: TrustRegion | None = None,
         **kwargs: Any,
     ) -> None:
         # The next class in line is torch's optimizer, which mypy cannot know.
@@ -38,6 +40,7 @@ class _SelfTuningAdam(SelfTuningOptimizer):
             rule,
             update_every=update_every,
             couple_lr=couple_lr,
+            trust_region=trust_region,
             sample=sample,
             candidates=candidates,
             decay=decay,
@@ -67,6 +70,8 @@ class Adam(_SelfTuningAdam, torch.optim.Adam):
         beta2_candidates: Values of beta2, increasing, to choose from together with beta1; None
             keeps beta2.
         decay: Factor by which the statistics shrink each step.
+        trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``);
+            None leaves it alone. The factor in use is ``scale``.
         **kwargs: Further keyword arguments of torch's optimizer.
 
     Raises:

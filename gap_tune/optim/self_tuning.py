@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gap_tune.control import MomentumControl
+from gap_tune.control import MomentumControl, ScaleControl, TrustRegion
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError, check_count
 from gap_tune.gradients.monitor import amp_state, has_closure, is_placeholder_step
 from gap_tune.gradients.observer import GradientObserver, warn_of_new_start
@@ -30,10 +30,17 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
     """
 
     _control: MomentumControl
+    _scale: ScaleControl
     _observers: list[GradientObserver]
 
     def _start_tuning(
-        self, rule: Rules, *, update_every: int, couple_lr: bool, **options: Any
+        self,
+        rule: Rules,
+        *,
+        update_every: int,
+        couple_lr: bool,
+        trust_region: TrustRegion | None,
+        **options: Any,
     ) -> None:
         if any(group.get("differentiable") for group in self.param_groups):
             raise UnsupportedError(
@@ -46,6 +53,12 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         self._options = options
         self._control = MomentumControl(self, couple_lr=couple_lr)
         self._observe_groups()
+        self._scale = ScaleControl(
+            TrustRegion.of(trust_region),
+            self._observers,
+            self,
+            measures=any(rule.uses_agreement for rule in self._rules),
+        )
         self._hook()
 
     def _observe_groups(self) -> None:
@@ -74,6 +87,16 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         return self._control.trained_momentum
 
     @property
+    def scale(self) -> float:
+        """The factor on the learning rate by which the trust region has grown, at the last step."""
+        return self._scale.scale
+
+    @property
+    def agreement(self) -> float | None:
+        """How far fresh gradients agree with the updates, in [-1, 1]; None without control."""
+        return self._scale.agreement
+
+    @property
     def changes_momentum(self) -> bool:
         """Whether any rule but ``FixedMomentum`` decides."""
         return not all(isinstance(rule, FixedMomentum) for rule in self._rules)
@@ -88,8 +111,13 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
 
         Of the first group, where each has its own rule; for the beta2 in use, where it is tuned.
         """
-        by_beta2 = self._observers[0].statistics_by_beta2()
-        return by_beta2[self._present_beta2(0)]
+        return self._statistics(0)[self._present_beta2(0)]
+
+    def _statistics(self, i: int) -> list[AlignmentStatistics]:
+        """Return observer i's statistics by beta2, with the agreement where it is measured."""
+        found = self._observers[i].statistics_by_beta2()
+        agreement = self._scale.agreement
+        return found if agreement is None else [s.with_agreement(agreement) for s in found]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in torch; it is observed from its first step.
@@ -116,6 +144,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             "version": _VERSION,
             "control": control,
             "observers": [observer.state_dict() for observer in self._observers],
+            "scale": self._scale.state_dict(),
         }
         return {**super().state_dict(), _KEY: own}
 
@@ -136,15 +165,23 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _KEY})
         if own is None:
             self._control.load_state_dict({})
-            self._observe_groups()
+            self._start_anew({})
             return
         self._control.load_state_dict(own["control"])
+        scale = own.get("scale", {})
         if difference:
-            self._observe_groups()
+            self._start_anew(scale)
             warn_of_new_start(difference)
             return
         for observer, state in zip(self._observers, own["observers"], strict=True):
             observer.load_state_dict(state)
+        self._scale.load_state_dict(scale)
+
+    def _start_anew(self, scale: Mapping[str, Any]) -> None:
+        """Forget all gradients; the scale goes on where it was saved."""
+        self._observe_groups()
+        self._scale.observe(self._observers, self)
+        self._scale.load_state_dict({**scale, "filters": []})
 
     def _difference(self, own: Mapping[str, Any]) -> str:
         """Return why saved statistics cannot be continued; "" where they can."""
@@ -178,9 +215,16 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         hook_step(self, before=_before_step, after=_after_step)
         self.register_load_state_dict_post_hook(_after_load)
 
-    def _tune(self, **amp: Any) -> None:
-        if not self.changes_momentum:
+    def _tune(self, *, stepped: bool = False, **amp: Any) -> None:
+        """Observe, decide, and set the scale.
+
+        Args:
+            stepped: Whether the step of these gradients has been taken, as with a closure.
+            **amp: As of ``GradientObserver.observe``.
+        """
+        if not (self.changes_momentum or self._scale.is_active):
             return
+        trained = self._control.momenta() if stepped else None
         parts = self._parts()
         if len(parts) != len(self._rules):
             raise InvalidValueError(
@@ -189,15 +233,17 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             )
         for i, (observer, part) in enumerate(zip(self._observers, parts, strict=True)):
             # Without a gradient there is no step, and nothing to decide.
-            stepped = observer.observe(parameters=part, **amp)
-            if stepped and observer.calls % self._update_every == 0:
+            observed = observer.observe(parameters=part, **amp)
+            if observed and observer.calls % self._update_every == 0:
                 self._decide(i)
+        self._scale.follow(self._control.momenta() if trained is None else trained)
+        self._control.scale = self._scale.scale
 
     def _decide(self, i: int) -> None:
         """Let rule i decide; with several beta2, take the pair with the largest gain (Cor. 6)."""
         observer, rule = self._observers[i], self._rules[i]
         present = self._control.momentum_of(i)
-        decisions = [rule.decide(s, present) for s in observer.statistics_by_beta2()]
+        decisions = [rule.decide(s, present) for s in self._statistics(i)]
         best = self._present_beta2(i)
         if len(decisions) > 1 and decisions[best].gains:
             best = max(range(len(decisions)), key=lambda j: max(decisions[j].gains))
@@ -243,7 +289,7 @@ def _before_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _after_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     optimizer._control.after_step()
     if has_closure(args, kwargs):
-        optimizer._tune()
+        optimizer._tune(stepped=True)
 
 
 def _after_load(optimizer: Any) -> None:

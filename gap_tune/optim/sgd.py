@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gap_tune.control import TrustRegion
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.gradients.statistics import DEFAULT_CANDIDATES
 from gap_tune.optim.self_tuning import Rules, SelfTuningOptimizer
@@ -31,6 +32,8 @@ class SGD(SelfTuningOptimizer, torch.optim.SGD):
             (Cor. 5 of arXiv 2512.06370). The value in use is ``param_groups[i]["coupled_lr"]``.
         candidates: Momentum values to choose from.
         decay: Factor by which the statistics shrink each step.
+        trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``);
+            None leaves it alone. The factor in use is ``scale``.
         **kwargs: Further keyword arguments of ``torch.optim.SGD``.
 
     Raises:
@@ -59,6 +62,7 @@ class SGD(SelfTuningOptimizer, torch.optim.SGD):
         couple_lr: bool = True,
         candidates: Sequence[float] = DEFAULT_CANDIDATES,
         decay: float = 0.8,
+        trust_region: TrustRegion | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(params, lr, momentum, *args, **kwargs)
@@ -66,6 +70,7 @@ class SGD(SelfTuningOptimizer, torch.optim.SGD):
             rule,
             update_every=update_every,
             couple_lr=couple_lr,
+            trust_region=trust_region,
             sample=sample,
             candidates=candidates,
             decay=decay,

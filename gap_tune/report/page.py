@@ -8,6 +8,7 @@ from typing import Any
 from gap_tune.files import write_text
 from gap_tune.records.decisions import DecisionRun, TunedTrial
 from gap_tune.records.records import Records
+from gap_tune.records.scale import scale_phases
 from gap_tune.report import sentences
 from gap_tune.report.answer import Verdict, verdict
 from gap_tune.report.comparison import Comparison
@@ -19,6 +20,7 @@ from gap_tune.tune.spelling import GAP_NAME
 _SAID_OF_NONE = {"settings": {}, "versions": {}, "command": "", "experiment": ""}
 # How many decisions a page shows, and how few of each trial where there are many trials.
 _MOST_ROWS, _FEWEST_ROWS = 6_000, 20
+_MOST_PHASES = 12
 
 
 def write_page(study: Records | Comparison, path: Path | str) -> Path:
@@ -72,7 +74,12 @@ def study_figures(comparison: Comparison) -> list[Any]:
     metrics = [metric for metric in comparison.metrics if plots.has_curve(comparison, metric)]
     curves = [plots.learning_curves(comparison, metric) for metric in metrics]
     finals = [plots.final_values(comparison, metric) for metric in comparison.metrics]
-    over_steps = [courses.momentum_over_steps(comparison), courses.gain_over_steps(comparison)]
+    over_steps = [
+        courses.momentum_over_steps(comparison),
+        courses.gain_over_steps(comparison),
+        courses.scale_over_steps(comparison),
+        courses.agreement_over_steps(comparison),
+    ]
     swept = [] if comparison.sweep is None else [rates.final_by_rate(comparison, comparison.sweep)]
     return [plot for plot in (*curves, *finals, *swept, *over_steps) if plot.data]
 
@@ -94,6 +101,7 @@ def _decided(trial: TunedTrial, runs: list[DecisionRun], trials: int) -> dict[st
     return {
         "name": trial.name,
         "trial_id": trial.trial_id,
+        "phases": scale_phases(trial.rows)[:_MOST_PHASES],
         "changes": sum(run.changed for run in runs),
         "first": runs[:half] if out > 0 else runs,
         "left_out": max(out, 0),

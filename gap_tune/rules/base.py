@@ -24,6 +24,7 @@ class Reason(StrEnum):
     DEAD_BAND = "dead band"
     RATE_LIMIT = "rate limit"
     SCHEDULE = "schedule"
+    AGREEMENT = "agreement"
     # Only in decision logs: nothing could be decided, and the explanation says why.
     ERROR = "error"
 
@@ -66,7 +67,13 @@ class Decision:
 
 
 class MomentumRule(ABC):
-    """Chooses momentum from gradient statistics. Rules hold no state and can be pickled."""
+    """Chooses momentum from gradient statistics. Rules hold no state and can be pickled.
+
+    Attributes:
+        uses_agreement: Whether ``AlignmentStatistics.agreement`` is to be measured for it.
+    """
+
+    uses_agreement: bool = False
 
     @abstractmethod
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:

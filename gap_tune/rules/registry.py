@@ -27,6 +27,7 @@ ENTRY_POINTS = "gap_tune.rules"
 _MODULES = (
     "alignment",
     "fixed",
+    "horizon",
     "schedule",
 )
 _NAME = "name"
@@ -70,7 +71,7 @@ def rule_names() -> list[str]:
     """Return the names of gap_tune's own rules.
 
     >>> rule_names()
-    ['alignment', 'cross-batch', 'fixed', 'paper', 'schedule']
+    ['alignment', 'cross-batch', 'fixed', 'horizon', 'paper', 'schedule']
     """
     return sorted(_table())
 

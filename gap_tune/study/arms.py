@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gap_tune.control import TrustRegion
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.rules import AlignmentRule, RuleSpec, describe_rule, get_rule
 from gap_tune.study.methods.base import SearchMethod
@@ -36,10 +37,12 @@ class Arm:
         validation_every: Steps from one held-out gradient to the next; None takes none.
         rule: What decides the trials whose momentum is tuned (``gap_tune.rules.get_rule``). None
             takes the default, of an arm with held-out gradients the rule that they alone judge by.
+        trust_region: Settings of the trust region control of trials whose momentum is tuned, as
+            JSON values; None has none (``gap_tune.TrustRegion.of``).
         search: How the arm searches its hyperparameters; None for an arm of one trial per seed.
 
     Raises:
-        InvalidValueError: When ``rule`` is unknown, or has other options.
+        InvalidValueError: When ``rule`` or ``trust_region`` is unknown, or has other options.
         UnsupportedError: When ``rule`` cannot be imported or is none, or ``search`` is no method.
 
     >>> Arm("fixed:0.9", 0.9).is_fixed
@@ -54,6 +57,7 @@ class Arm:
     # Mappings have no hash.
     rule: RuleSpec | None = field(default=None, hash=False, kw_only=True)
     search: SearchMethod | None = None
+    trust_region: Mapping[str, float] | None = field(default=None, hash=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.rule is None and self.validation_every is not None:
@@ -61,6 +65,7 @@ class Arm:
         if self.rule is not None:
             # Its errors are told here, rather than by every trial.
             get_rule(self.rule)
+        TrustRegion.of(self.trust_region)
         if not isinstance(self.search, SearchMethod | None):
             raise UnsupportedError(
                 f"search of an arm must be a SearchMethod, but got {self.search!r:.200}."
@@ -118,6 +123,8 @@ class Arm:
         section: dict[str, Any] = {} if mode is None else {"mode": mode}
         if self.rule is not None and self.is_tuned(family):
             section[keys.RULE] = self.rule if isinstance(self.rule, str) else dict(self.rule)
+        if self.trust_region is not None and self.is_tuned(family):
+            section[keys.TRUST_REGION] = dict(self.trust_region)
         return {**own, keys.SECTION: section} if section else own
 
 

@@ -25,6 +25,9 @@ STATISTICS = "gap/statistics"
 STATISTICS_BY_BETA2 = "gap/statistics_by_beta2"
 STEPS = "gap/steps"
 STEPS_SINCE_CHANGE = "gap/steps_since_change"
+# Of the trust region: the factor on the learning rate, and z of the agreement, in [-1, 1].
+SCALE = "gap/scale"
+AGREEMENT = "gap/agreement"
 # Where a trial whose workers are other processes waits for the scheduler's answer.
 MAILBOX = "gap/mailbox"
 PREFIX = "gap/"
@@ -39,6 +42,8 @@ MODES = (MODE_SCHEDULER, MODE_TRIAL, MODE_FIXED)
 MOMENTUM_KEY = "momentum_key"
 # A section names here the trial's own rule (gap_tune.rules.get_rule), where it has one.
 RULE = "rule"
+# A section holds here how the trust region follows the agreement, where it does.
+TRUST_REGION = "trust_region"
 
 # What a study may want of its metric, as Ray Tune calls it.
 OBJECTIVE_MODES = ("min", "max")

@@ -27,6 +27,17 @@ def test_ddp_ranks_choose_the_same_momentum(tmp_path: Path) -> None:
     assert first["momenta"] == second["momenta"]
     assert first["statistics"] == second["statistics"]
     assert len(set(first["momenta"])) > 1
+    assert first["scales"] == second["scales"]
+    assert len(set(first["scales"])) > 1
+
+
+def test_shards_have_the_scale_of_the_whole(tmp_path: Path) -> None:
+    first, second = run("scaled", tmp_path)
+    for name in ("SGD", "AdamW"):
+        sharded, whole = first[name]["sharded"], first[name]["whole"]
+        assert sharded == second[name]["sharded"]
+        assert sharded == pytest.approx(whole, rel=1e-4)
+        assert max(whole) > 2 * min(whole)
 
 
 def test_shards_have_the_statistics_of_the_whole(tmp_path: Path) -> None:

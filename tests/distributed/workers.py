@@ -13,8 +13,9 @@ import torch
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from gap_tune import GradientMonitor
+from gap_tune import GradientMonitor, TrustRegion
 from gap_tune.optim import SGD
+from gap_tune.tune.trial.attaching import make_tuning
 
 STEPS = 30
 
@@ -34,14 +35,48 @@ def loss_of(network: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 def ddp(rank: int) -> dict[str, Any]:
     network = DistributedDataParallel(model())
-    optimizer = SGD(network.parameters(), lr=0.05, momentum=0.9)
-    momenta = []
+    optimizer = SGD(network.parameters(), lr=0.05, momentum=0.9, trust_region=TrustRegion())
+    momenta, scales = [], []
     for step in range(STEPS):
         optimizer.zero_grad()
         loss_of(network, batch(step, rank)).backward()
         optimizer.step()
         momenta.append(optimizer.momentum)
-    return {"momenta": momenta, "statistics": optimizer.statistics().to_dict()}
+        scales.append(optimizer.scale)
+    statistics = optimizer.statistics().to_dict()
+    return {"momenta": momenta, "scales": scales, "statistics": statistics}
+
+
+def scaled(rank: int) -> dict[str, Any]:
+    """Shard a training whose trust region is controlled; rank 0 also runs it unsharded."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    found = {}
+    for name in ("SGD", "AdamW"):
+        network = model()
+        fully_shard(network, mesh=init_device_mesh("cpu", (2,)))
+        found[name] = {
+            "sharded": _scales(network, name, (rank,)),
+            "whole": _scales(model(), name, (0, 1)),
+        }
+    return found
+
+
+def _scales(network: torch.nn.Module, name: str, ranks: tuple[int, ...]) -> list[float]:
+    kind = getattr(torch.optim, name)
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    optimizer = kind(network.parameters(), lr=0.01, **options)
+    section = {"mode": "trial", "rule": "fixed", "trust_region": {}}
+    tuning = make_tuning(optimizer, section, sample=None)
+    scales = []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        losses = [loss_of(network, batch(step, r)) for r in ranks]
+        torch.stack(losses).mean().backward()
+        optimizer.step()
+        scales.append(tuning.scale)
+    return scales
 
 
 def fsdp(rank: int) -> dict[str, Any]:
@@ -141,7 +176,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    tasks = {"ddp": ddp, "fsdp": fsdp, "unfreezing": unfreezing, "experts": experts}
+    tasks = {each.__name__: each for each in (ddp, fsdp, scaled, unfreezing, experts)}
     result = tasks[task](rank)
     (folder / f"{rank}.json").write_text(json.dumps(result))
     # In this order: threads of DDP or gloo that outlive their process group abort the process.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gap_tune import AlignmentRule, optim
+from gap_tune import AlignmentRule, TrustRegion, optim
 from tests.optim.budgeted_cases import KINDS, diagonal, spectral
 
 
@@ -102,6 +102,14 @@ def self_tuning() -> list[Row]:
         "adamw": (
             partial(optim.AdamW, lr=0.01, amsgrad=True),
             partial(optim.AdamW, lr=0.5, betas=(0.1, 0.999)),
+        ),
+        "sgd in a trust region": (
+            partial(sgd, trust_region=TrustRegion(start_gain=0.5)),
+            partial(optim.SGD, lr=0.7, momentum=0.1, trust_region=TrustRegion(start_gain=0.5)),
+        ),
+        "adamw in a trust region": (
+            partial(optim.AdamW, lr=0.01, trust_region=TrustRegion()),
+            partial(optim.AdamW, lr=0.5, betas=(0.1, 0.999), trust_region=TrustRegion()),
         ),
     }
     return [Row(f"self-tuning {name}", *pair[:1], can, pair[1]) for name, pair in others.items()]

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from gap_tune import AlignmentStatistics, Decision, MomentumRule, Reason
+from gap_tune import (
+    AlignmentStatistics,
+    Decision,
+    FixedMomentum,
+    MomentumRule,
+    Reason,
+    TrustRegion,
+)
 from gap_tune.optim import SGD, Adam
 
 
@@ -75,3 +82,15 @@ def test_sgd_is_compiled_once_per_candidate_and_then_never_again() -> None:
     frames = compiled_frames(make, 14)
     assert frames[0] < frames[5]
     assert frames[5:] == [frames[5]] * len(frames[5:])
+
+
+def test_a_scale_that_moves_at_every_step_compiles_nothing_again() -> None:
+    """With a learning rate that is a tensor, as torch asks of those who schedule it."""
+
+    def make(parameters: list[Any]) -> SGD:
+        lr = torch.tensor(0.05)
+        options = {"rule": FixedMomentum(), "trust_region": TrustRegion(start_gain=0.5)}
+        return SGD(parameters, lr=lr, momentum=0.9, foreach=True, **options)
+
+    frames = compiled_frames(make, 14)
+    assert frames[3:] == [frames[3]] * len(frames[3:])

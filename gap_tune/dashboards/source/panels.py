@@ -92,6 +92,24 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
+            "Scale of the learning rate",
+            "Factor by which each running trial's trust region, and so its learning rate, has "
+            "grown or shrunk by the agreement. All at one end: the study's learning rates are too "
+            "small or too large.",
+            "short",
+            (Query(_of("scale"), "{{arm}} {{trial}}"),),
+            logarithmic=True,
+        ),
+        Panel(
+            "Agreement",
+            "How far fresh gradients point along the updates just taken, a mean over an arm's "
+            "running trials: above 0 steps could be longer, below -0.4 they overshoot.",
+            "short",
+            (Query(f"avg by (arm) ({_of('agreement')})", "{{arm}}"),),
+            low=-1.0,
+            high=1.0,
+        ),
+        Panel(
             "Lag-1 autocorrelation of gradients",
             "Inner product of consecutive gradients over their power: near 0 noise dominates, "
             "toward 1 gradients agree and high momentum pays, below 0 steps overshoot.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from gap_tune.gradients.banks.base import Bank
@@ -32,10 +33,15 @@ def make_bank(
         eps: Adam's epsilon.
     """
     size, device, dtype = len(weights), weights.device, weights.dtype
-    if device.type == "cpu":
+    if lives_on_host(device):
         host = None if betas2 is None else HostWhitening(betas2, weights, eps)
         return HostFilterBank(
             candidates, size, lags, decay, device=device, dtype=dtype, whitening=host
         )
     costs = None if betas2 is None else Whitening(betas2, weights, eps)
     return FilterBank(candidates, size, lags, decay, device=device, dtype=dtype, whitening=costs)
+
+
+def lives_on_host(device: torch.device) -> bool:
+    """Tell whether numbers on a device can be read without waiting."""
+    return device.type == "cpu"

@@ -1,4 +1,4 @@
-"""Figures of what tuned trials did over training: the momentum in use and its gain."""
+"""Figures of what tuned trials did over training: momentum, gain, scale and agreement."""
 
 from __future__ import annotations
 
@@ -48,19 +48,43 @@ def gain_over_steps(comparison: Comparison) -> Any:
     plot = figure(
         "Gain of the momentum in use over training, per tuned trial", "optimizer steps", "gain J(β)"
     )
+    return _with_lines(plot, comparison, keys.GAIN, "J")
+
+
+def scale_over_steps(comparison: Comparison) -> Any:
+    """Return the factor on the learning rate over optimizer steps, a line per controlled trial."""
+    plot = figure(
+        "Scale of the learning rate over training, per tuned trial", "optimizer steps", "scale"
+    )
+    plot.update_yaxes(type="log")
+    return _with_lines(plot, comparison, keys.SCALE, "scale")
+
+
+def agreement_over_steps(comparison: Comparison) -> Any:
+    """Return the agreement ``z`` over optimizer steps, a line per controlled trial."""
+    plot = figure(
+        "Agreement of fresh gradients with updates, per tuned trial",
+        "optimizer steps",
+        "agreement z",
+    )
+    return _with_lines(plot, comparison, keys.AGREEMENT, "z")
+
+
+def _with_lines(plot: Any, comparison: Comparison, key: str, symbol: str) -> Any:
+    """Return a figure with what trials reported under a key, a line for each that did."""
     looks = arm_looks(comparison)
-    trials = [trial for trial in comparison.tuned if keys.GAIN in trial.rows]
+    trials = [trial for trial in comparison.tuned if key in trial.rows]
     for place, trial in enumerate(trials):
-        known = trial.rows.assign(gain=pd.to_numeric(trial.rows[keys.GAIN], errors="coerce"))
-        known = known.replace([np.inf, -np.inf], np.nan).dropna(subset=["gain"])
+        known = trial.rows.assign(shown=pd.to_numeric(trial.rows[key], errors="coerce"))
+        known = known.replace([np.inf, -np.inf], np.nan).dropna(subset=["shown"])
         rows = thinned(known, len(trials))
         if rows.empty:
             continue
         plot.add_scatter(
             x=rows[keys.STEPS].to_numpy(np.int32),
-            y=floats(rows["gain"]),
+            y=floats(rows["shown"]),
             line=_line(looks[trial.arm], place),
-            hovertemplate="step %{x}: J = %{y:.3g}",
+            hovertemplate=f"step %{{x}}: {symbol} = %{{y:.3g}}",
             **_common(trial, len(trials)),
         )
     plot.update_layout(showlegend=len(trials) <= _MOST_ENTRIES)

@@ -23,6 +23,8 @@ TRIAL_GAUGES = {
     "best_gain": "Largest gain of a candidate kept fixed, a mean per step",
     "autocorrelation": "Lag-1 autocorrelation of gradients, S[1]/S[0]",
     "gradient_power": "Gradient power S[0], minibatch noise included, a mean per step",
+    "scale": "Factor on the learning rate by which the trust region has grown or shrunk",
+    "agreement": "How far fresh gradients agree with the updates just taken, -1 to 1",
     "steps_per_second": "Optimizer steps per second since the report before",
     "metric": "The study's metric",
 }
@@ -96,6 +98,8 @@ class Latest:
             "momentum": result.get(keys.MOMENTUM),
             "gain": result.get(keys.GAIN),
             "gradient_power": result.get(keys.POWER),
+            "scale": result.get(keys.SCALE),
+            "agreement": result.get(keys.AGREEMENT),
         }
         if steps > self._steps and seconds > self._seconds:
             found["steps_per_second"] = (steps - self._steps) / (seconds - self._seconds)

@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.variant_generator import parse_spec_vars
 
+from gap_tune.control.trust_region import TrustRegion
 from gap_tune.errors import StateError, UnsupportedError, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
 from gap_tune.tune import keys, nested
@@ -68,9 +69,13 @@ class GapSearch(Searcher):
             is ``config["gap"]["searched_lr"]``. Default leaves it alone.
         reference_momentum: The momentum that the study's learning rates are meant for, in [0, 1).
             Coupled learning rates are exact there, and trials start there until more is known.
+        trust_region: How the learning rates of tuned trials follow the agreement while they train
+            (``gap_tune.TrustRegion``, or its settings as a mapping); None leaves them alone, unless
+            a configuration's section says otherwise.
 
     Raises:
-        InvalidValueError: When a number is out of range, keys are equal, or a file cannot be read.
+        InvalidValueError: When a number or a setting is out of range, keys are equal, or a file
+            cannot be read.
         StateError: When a file holds no statistics.
         UnsupportedError: When ``searcher``, ``rule`` or ``statistics`` is of another kind, or
             ``optimizer`` has nothing of what is asked for that gradient statistics can give.
@@ -95,6 +100,7 @@ class GapSearch(Searcher):
         betas2: Sequence[float] = (0.9, 0.99, 0.999),
         lr: str | None = None,
         reference_momentum: float = 0.9,
+        trust_region: TrustRegion | Mapping[str, Any] | None = None,
     ) -> None:
         inner = OptunaSearch() if searcher is None else searcher
         if not isinstance(inner, Searcher):
@@ -112,6 +118,9 @@ class GapSearch(Searcher):
         self._reference = check_range(
             "reference_momentum", reference_momentum, 0, 1, high_open=True
         )
+        # As JSON values, which go into configurations.
+        region = None if trust_region is None else TrustRegion.of(trust_region).to_dict()
+        self._of_all: dict[str, Any] = {} if region is None else {keys.TRUST_REGION: region}
         self._complain = Complaints()
         given = read_given(statistics, several=beta2 is not None)
         self._seeder = Seeder(rule, self._reference, given, self._complain)
@@ -144,6 +153,8 @@ class GapSearch(Searcher):
         self._places = Places(self._owned, config)
         of_all = self._places.section(config)
         self._mode_of_all, rule = of_all.get("mode"), of_all.get(keys.RULE)
+        if keys.TRUST_REGION in of_all:
+            self._of_all = {keys.TRUST_REGION: of_all[keys.TRUST_REGION]}
         # What is searched comes with the suggestions.
         self._rule_of_all = rule if isinstance(rule, (str, Mapping)) else None
         domains = parse_spec_vars(config)[1]
@@ -173,6 +184,7 @@ class GapSearch(Searcher):
             own["seed_reason"] = "planned baseline"
             return self._places.fill(inner, self._missing(inner), own)
         own |= rule_entry(section.get(keys.RULE), self._rule_of_all)
+        own = {**self._of_all, **own}
         point = point_of(self._places.without_sections(inner), self._axes)
         seed = self._seeder.seed(point)
         values: dict[str, Any] = {self._owned.momentum: seed.momentum}
@@ -274,6 +286,7 @@ class GapSearch(Searcher):
             "fixed_lr": self._fixed_lr,
             "mode_of_all": self._mode_of_all,
             "rule_of_all": self._rule_of_all,
+            "of_all": dict(self._of_all),
             "places": self._places.state(),
             "metric": self.metric,
             "mode": self.mode,
@@ -295,6 +308,7 @@ class GapSearch(Searcher):
             setattr(self, f"_{name}", state[name])
         # Studies that were saved before trials had rules of their own, or nested keys, have none.
         self._rule_of_all = state.get("rule_of_all")
+        self._of_all = state.get("of_all", {})
         self._places.load_state(state.get("places", {}))
         searchers.remember(self, state["metric"], state["mode"])
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gap_tune.control import SelfTuning, has_momentum
+from gap_tune.control import SelfTuning, TrustRegion, has_momentum
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.gradients.wrappers import unwrapped
 from gap_tune.rules import AlignmentRule, MomentumRule, get_rule
@@ -28,6 +28,7 @@ def attach(
     couple_lr: bool | None = None,
     rule: MomentumRule | None = None,
     update_every: int = 1,
+    trust_region: TrustRegion | Mapping[str, Any] | None = None,
     **monitor_options: Any,
 ) -> TrialSession:
     """Watch an optimizer's gradients in a Ray Tune trial and let its momentum be tuned.
@@ -58,6 +59,9 @@ def attach(
         rule: Chooses momentum in mode "trial", whatever ``config["gap"]["rule"]`` names; default
             that one, or ``AlignmentRule()`` where none is named.
         update_every: Steps between two decisions of that rule. Each waits for the device once.
+        trust_region: How the learning rate follows the agreement at every step, whoever chooses
+            the momentum, but in trials whose momentum is fixed; its settings as a mapping do, too.
+            None takes ``config["gap"]["trust_region"]``; without one the learning rate stays.
         **monitor_options: ``candidates, sample, decay, lags, every`` of ``GradientMonitor``.
 
     Returns:
@@ -81,6 +85,7 @@ def attach(
         couple_lr=couple_lr,
         rule=rule,
         update_every=update_every,
+        trust_region=trust_region,
         **monitor_options,
     )
     channel = open_channel(keys.asks_for_tuning(config))
@@ -97,6 +102,7 @@ def make_tuning(
     couple_lr: bool | None = None,
     rule: MomentumRule | None = None,
     update_every: int = 1,
+    trust_region: TrustRegion | Mapping[str, Any] | None = None,
     **monitor_options: Any,
 ) -> Tuning:
     """Return who chooses the momentum; arguments and errors as of ``attach``.
@@ -107,6 +113,7 @@ def make_tuning(
         couple_lr: As of ``attach``.
         rule: As of ``attach``.
         update_every: As of ``attach``.
+        trust_region: As of ``attach``.
         **monitor_options: As of ``attach``.
     """
     optimizer = unwrapped(optimizer)
@@ -119,8 +126,12 @@ def make_tuning(
         mode = keys.MODE_TRIAL
     if isinstance(optimizer, SelfTuning):
         if mode == keys.MODE_TRIAL:
-            named = {f'config["{keys.SECTION}"]["{keys.RULE}"]': own.get(keys.RULE)}
-            _refuse_options(optimizer, couple_lr=couple_lr, rule=rule, **monitor_options, **named)
+            named = {
+                f'config["{keys.SECTION}"]["{name}"]': own.get(name)
+                for name in (keys.RULE, keys.TRUST_REGION)
+            }
+            given = {"couple_lr": couple_lr, "rule": rule, "trust_region": trust_region}
+            _refuse_options(optimizer, **given, **monitor_options, **named)
             let_go(optimizer)
             return SelfTuned(optimizer)
         if mode != keys.MODE_FIXED or optimizer.changes_momentum:
@@ -133,6 +144,9 @@ def make_tuning(
         "betas2": betas2,
         "couple_lr": couple_lr,
         "reference_momentum": own.get("reference_momentum"),
+        "trust_region": TrustRegion.of(
+            own.get(keys.TRUST_REGION) if trust_region is None else trust_region
+        ),
         **monitor_options,
     }
     if mode == keys.MODE_TRIAL:

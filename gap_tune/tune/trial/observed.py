@@ -8,7 +8,13 @@ from typing import Any
 
 import torch
 
-from gap_tune.control import MomentumControl, group_momentum, has_momentum
+from gap_tune.control import (
+    MomentumControl,
+    ScaleControl,
+    TrustRegion,
+    group_momentum,
+    has_momentum,
+)
 from gap_tune.errors import UnsupportedError, check_count
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.monitor import has_closure
@@ -120,6 +126,8 @@ class Controlled(Observed):
         *,
         couple_lr: bool | None,
         reference_momentum: float | None,
+        trust_region: TrustRegion,
+        measures: bool = False,
         **options: Any,
     ) -> None:
         _check_family(optimizer)
@@ -127,6 +135,8 @@ class Controlled(Observed):
             optimizer, couple_lr=couple_lr, reference_momentum=reference_momentum
         )
         super().__init__(optimizer, **options)
+        self._scale = ScaleControl(trust_region, [self.monitor], optimizer, measures=measures)
+        self._control.scale = self._scale.scale
 
     @property
     def momentum(self) -> float | None:
@@ -138,11 +148,45 @@ class Controlled(Observed):
         """The momentum of the first group's last step."""
         return self._control.trained_momentum
 
+    @property
+    def scale(self) -> float:
+        """The factor on the learning rate by which the trust region has grown or shrunk."""
+        return self._scale.scale
+
+    @property
+    def agreement(self) -> float | None:
+        """How far fresh gradients agree with the updates, in [-1, 1]; None without control."""
+        return self._scale.agreement
+
+    def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
+        """Return the monitor's statistics, with the agreement where it is measured."""
+        statistics, by_beta2 = super().statistics_by_beta2()
+        agreement = self._scale.agreement
+        if agreement is None:
+            return statistics, by_beta2
+        each = {beta2: s.with_agreement(agreement) for beta2, s in by_beta2.items()}
+        return statistics.with_agreement(agreement), each
+
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not has_closure(args, kwargs):
+            self._decide()
+            self._follow_agreement()
         self._control.before_step()
 
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._control.after_step()
+        # A closure computes the gradients inside step(): what they say holds for the next one.
+        if has_closure(args, kwargs):
+            self._follow_agreement()
+            self._decide()
+
+    def _decide(self) -> None:
+        """Do nothing: the scheduler decides."""
+
+    def _follow_agreement(self) -> None:
+        if self.monitor.stepped:
+            self._scale.follow(self._control.momenta())
+            self._control.scale = self._scale.scale
 
     def _after_load(self, optimizer: Any) -> None:
         self._control.after_load()
@@ -175,12 +219,18 @@ class Controlled(Observed):
 
     def state_dict(self) -> dict[str, Any]:
         """Return also the control's state."""
-        return {**super().state_dict(), "control": self._control.state_dict()}
+        return {
+            **super().state_dict(),
+            "control": self._control.state_dict(),
+            "scale": self._scale.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue also the control."""
         super().load_state_dict(state)
         self._control.load_state_dict(state["control"])
+        self._scale.load_state_dict(state.get("scale", {}))
+        self._control.scale = self._scale.scale
 
 
 class Deciding(Controlled):
@@ -201,18 +251,7 @@ class Deciding(Controlled):
         self._rule = rule
         self._update_every = check_count("update_every", update_every)
         self._steps = 0
-        super().__init__(optimizer, **rest)
-
-    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not has_closure(args, kwargs):
-            self._decide()
-        self._control.before_step()
-
-    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._control.after_step()
-        # A closure computes the gradients inside step(): what they say holds for the next one.
-        if has_closure(args, kwargs):
-            self._decide()
+        super().__init__(optimizer, measures=rule.uses_agreement, **rest)
 
     def _decide(self) -> None:
         if not self.monitor.stepped:

@@ -271,6 +271,9 @@ class TrialSession:
         if momentum is not None:
             gain = np.interp(momentum, statistics.candidates, statistics.gain())
             own = {keys.MOMENTUM: momentum, keys.GAIN: float(gain)}
+        agreement = self._tuning.agreement
+        if agreement is not None:
+            own |= {keys.SCALE: self._tuning.scale, keys.AGREEMENT: agreement}
         if by_beta2:
             own[keys.STATISTICS_BY_BETA2] = _json(
                 {str(beta2): each.to_dict() for beta2, each in by_beta2.items()}

@@ -52,6 +52,16 @@ class Tuning(ABC):
         Of the next step, where none was taken yet.
         """
 
+    @property
+    def scale(self) -> float:
+        """The factor on the learning rate by which the trust region has grown or shrunk."""
+        return 1.0
+
+    @property
+    def agreement(self) -> float | None:
+        """How far fresh gradients agree with the updates, in [-1, 1]; None without control."""
+        return None
+
     @abstractmethod
     def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
         """Return the statistics for the beta2 in use, and those of every beta2 to compare."""
@@ -120,6 +130,17 @@ class SelfTuned(Tuning):
     def trained_momentum(self) -> float | None:
         """The momentum of the optimizer's last step."""
         return float(self._itself.trained_momentum)
+
+    @property
+    def scale(self) -> float:
+        """The optimizer's scale, where it has one."""
+        return float(getattr(self._itself, "scale", 1.0))
+
+    @property
+    def agreement(self) -> float | None:
+        """The optimizer's agreement, where it has one."""
+        agreement = getattr(self._itself, "agreement", None)
+        return None if agreement is None else float(agreement)
 
     def statistics_by_beta2(self) -> tuple[AlignmentStatistics, dict[float, AlignmentStatistics]]:
         """Return the optimizer's statistics; which beta2 it compares is its own business."""

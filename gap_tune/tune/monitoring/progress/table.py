@@ -16,13 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gap_tune.formatting import as_reported
-from gap_tune.tune import nested
+from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.monitoring.progress.trials import (
     Shown,
     arm_of,
     changes_of,
     momentum_of,
+    scale_of,
     which,
 )
 from gap_tune.tune.monitoring.progress.views import View
@@ -147,12 +148,14 @@ class Screen(View):
                 cells = [as_reported(nested.get(result, key)) for result in results]
                 columns.append(_Column(heading, cells, rank=(1, 0, 3)[rank]))
         columns.append(_Column("momentum", [momentum_of(trial) for trial in trials]))
+        if any(keys.SCALE in result for result in results):
+            columns.append(_Column("scale", [scale_of(trial) for trial in trials], rank=5))
         columns.append(_Column("changes", [changes_of(trial) for trial in trials], rank=4))
         return columns
 
     def _fitting(self, columns: list[_Column]) -> list[_Column]:
         """Return the columns for which the terminal is wide enough."""
-        for rank in (4, 3, 2, 1):
+        for rank in (5, 4, 3, 2, 1):
             if sum(column.width + 1 for column in columns) - 1 <= self.console.width:
                 break
             columns = [column for column in columns if column.rank != rank]

@@ -89,6 +89,11 @@ def momentum_of(trial: Any) -> str:
     return as_reported(last_result(trial).get(keys.MOMENTUM))
 
 
+def scale_of(trial: Any) -> str:
+    """Return the scale of a trial's learning rate that it last reported."""
+    return as_reported(last_result(trial).get(keys.SCALE))
+
+
 def changes_of(trial: Any) -> str:
     """Return how often decisions have changed a trial's momentum."""
     return as_reported(last_result(trial).get(keys.SEQ))

@@ -184,6 +184,8 @@ class Events(View):
             *self.shown.values().values(),
             keys.MOMENTUM,
             keys.SEQ,
+            keys.SCALE,
+            keys.AGREEMENT,
         )
         held = [key for key in wanted if nested.holds(result, key)]
         return {key: _json_value(nested.get(result, key)) for key in held}

@@ -1,0 +1,147 @@
+"""TrustRegion: how the size of the trust region follows the agreement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from gap_tune.errors import InvalidValueError, check_range
+
+
+@dataclass(frozen=True)
+class TrustRegion:
+    """Settings of the trust region control.
+
+    The scale, a factor on the learning rate, follows the *agreement* ``z``: how far the fresh
+    gradient still points along the update just taken, in [-1, 1]. As in every trust-region method,
+    a region whose last step is borne out was too small, and one whose step is opposed too large.
+    The log of the scale grows by ``gain * z`` at a step where ``z`` is positive. Networks train
+    well while they oscillate in their sharpest directions, so mild opposition is borne: it shrinks
+    by ``gain * shrink`` times what ``z`` lies below ``-tolerance``.
+
+    Nothing is known at the start, and a learning rate that is too large does its harm in the first
+    steps. So the scale starts at ``start`` and grows fast, by ``start_gain``, which falls to
+    ``gain``: a warm-up that ends by itself.
+
+    Neither the scale of the loss nor that of the gradients or of the learning rate has any
+    influence, and no step changes the log of the scale by more than the gain. Where an optimizer's
+    ``step`` is compiled, its learning rate should be a tensor, as for any schedule.
+
+    Attributes:
+        gain: Growth of the log of the scale per step at full agreement.
+        span: Largest scale. 1 is off: learning rates stay as they are, bit for bit.
+        floor: Smallest scale.
+        tolerance: Opposition that is borne.
+        shrink: How much slower it shrinks than it grows.
+        start: The scale of the first step.
+        start_gain: The gain of the first steps.
+        start_steps: Time constant in steps by which that gain becomes ``gain``.
+        memory: Factor by which the agreement forgets each step: 0.9 is about ten steps.
+
+    Raises:
+        InvalidValueError: When a number is out of range.
+
+    >>> region = TrustRegion()
+    >>> round(region.moved(0.0, agreement=1.0, steps=1000), 6)
+    0.03
+    >>> region.moved(0.0, agreement=-0.3, steps=1000)
+    0.0
+    """
+
+    gain: float = 0.03
+    span: float = 10.0
+    floor: float = 0.2
+    tolerance: float = 0.4
+    shrink: float = 0.3
+    start: float = 0.2
+    start_gain: float = 0.15
+    start_steps: float = 50.0
+    memory: float = 0.9
+
+    def __post_init__(self) -> None:
+        infinity = float("inf")
+        for name, low, high in (
+            ("gain", 0.0, infinity),
+            ("span", 1.0, infinity),
+            ("floor", 0.0, 1.0),
+            ("tolerance", 0.0, 1.0),
+            ("shrink", 0.0, infinity),
+            ("start", 0.0, infinity),
+            ("start_gain", 0.0, infinity),
+            ("start_steps", 0.0, infinity),
+            ("memory", 0.0, 1.0),
+        ):
+            value = check_range(f"{name} of a trust region", getattr(self, name), low, high)
+            object.__setattr__(self, name, float(value))
+        for name in ("floor", "start", "start_steps"):
+            if not getattr(self, name) > 0.0:
+                raise InvalidValueError(
+                    f"{name} of a trust region must be positive, but got {getattr(self, name)}."
+                )
+        if self.memory >= 1.0:
+            raise InvalidValueError(
+                f"memory of a trust region must be below 1, but got {self.memory}."
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it changes any learning rate."""
+        return self.span > 1.0
+
+    @property
+    def first(self) -> float:
+        """The log of the scale at the first step."""
+        return self.clipped(math.log(self.start))
+
+    def clipped(self, log_scale: float) -> float:
+        """Return the log of a scale within floor and span."""
+        return min(max(log_scale, math.log(self.floor)), math.log(self.span))
+
+    def gain_after(self, steps: int) -> float:
+        """Return the gain after so many steps."""
+        return self.gain + (self.start_gain - self.gain) * math.exp(-steps / self.start_steps)
+
+    def moved(self, log_scale: float, *, agreement: float, steps: int) -> float:
+        """Return the next log of the scale.
+
+        Args:
+            log_scale: The present one.
+            agreement: ``z``, in [-1, 1].
+            steps: Steps taken so far.
+        """
+        push = agreement
+        if agreement < 0.0:
+            push = self.shrink * min(agreement + self.tolerance, 0.0)
+        return self.clipped(log_scale + self.gain_after(steps) * push)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the settings as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, value: TrustRegion | Mapping[str, Any] | None) -> TrustRegion:
+        """Return the settings that configurations hold as JSON values, those left out by default.
+
+        None is off.
+
+        Raises:
+            InvalidValueError: When there are other names, or it is something else.
+
+        >>> TrustRegion.of({"span": 5}).span
+        5.0
+        >>> TrustRegion.of(None).is_on
+        False
+        """
+        if isinstance(value, cls):
+            return value
+        if value is None:
+            return cls(span=1.0)
+        known = {each.name for each in fields(cls)}
+        if not isinstance(value, Mapping) or not value.keys() <= known:
+            got = sorted(value.keys() - known) if isinstance(value, Mapping) else repr(value)
+            raise InvalidValueError(
+                f"a trust region must be a mapping of {sorted(known)}, but got {got}."
+            )
+        return cls(**value)

@@ -1,0 +1,315 @@
+"""The scale of the trust region, moved in real optimizers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import gap_tune
+from gap_tune import FixedMomentum, TrustRegion, optim
+from gap_tune.control.scale import ScaleControl
+from gap_tune.gradients import GradientMonitor, used_filter
+from gap_tune.tune.trial.attaching import make_tuning
+
+Params = list[torch.nn.Parameter]
+ON = {"sample": None, "trust_region": TrustRegion()}
+
+
+def parameters(seed: int = 0) -> Params:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((3,), (2, 2), (5,))
+    return [torch.nn.Parameter(torch.randn(s, generator=generator)) for s in shapes]
+
+
+def gradients(step: int, params: Params) -> list[Tensor]:
+    """Gradients that agree for twenty steps and oppose each other for the next twenty."""
+    generator = torch.Generator().manual_seed(1000 + step)
+    sign = 1.0 if step % 40 < 20 else (-1.0) ** step
+    return [sign + 0.3 * torch.randn(p.shape, generator=generator) for p in params]
+
+
+def train(
+    optimizer: torch.optim.Optimizer, params: Params, steps: range, factor: float = 1.0
+) -> None:
+    for step in steps:
+        for parameter, gradient in zip(params, gradients(step, params), strict=True):
+            parameter.grad = factor * gradient
+        optimizer.step()
+
+
+def by_hand(products: list[float], region: TrustRegion) -> list[float]:
+    """Return the scale of each step: the formulas of docs/design.md, with NumPy."""
+    log_scale, scales = math.log(region.start), []
+    for t, _ in enumerate(products):
+        weights = region.memory ** np.arange(t + 1)[::-1]
+        seen = np.array(products[: t + 1])
+        power = np.average(seen**2, weights=weights)
+        z = np.average(seen, weights=weights) / math.sqrt(power) if power else 0.0
+        push = z if z > 0 else region.shrink * min(z + region.tolerance, 0.0)
+        gain = region.gain + (region.start_gain - region.gain) * math.exp(-t / region.start_steps)
+        log_scale += gain * push
+        log_scale = min(max(log_scale, math.log(region.floor)), math.log(region.span))
+        scales.append(math.exp(log_scale))
+    return scales
+
+
+def test_scale_follows_the_products_with_torchs_own_momentum_buffer() -> None:
+    params = parameters()
+    optimizer = optim.SGD(params, lr=1e-3, momentum=0.9, **ON)
+    products, found, chosen = [], [], set()
+    for step in range(60):
+        fresh = gradients(step, params)
+        buffers = [optimizer.state[p].get("momentum_buffer") for p in params]
+        products.append(
+            sum(float((g * b).sum()) for g, b in zip(fresh, buffers, strict=True) if b is not None)
+        )
+        train(optimizer, params, range(step, step + 1))
+        found.append(optimizer.scale)
+        chosen.add(optimizer.momentum)
+    # Whatever momentum was chosen, it is the one that the buffer was made with.
+    assert len(chosen) > 1
+    assert found == pytest.approx(by_hand(products, TrustRegion()), rel=1e-4)
+    assert max(found) > 1.0 > min(found)
+
+
+def test_products_of_adam_are_whitened_by_its_own_second_moments() -> None:
+    params = parameters()
+    optimizer = optim.AdamW(params, lr=1e-3, rule=FixedMomentum(), **ON)
+    region, products, found = TrustRegion(), [], []
+    averages = [torch.zeros_like(p, dtype=torch.float64) for p in params]
+    moments = [torch.zeros_like(p, dtype=torch.float64) for p in params]
+    for step in range(50):
+        total = 0.0
+        for i, fresh in enumerate(gradients(step, params)):
+            fresh = fresh.double()
+            moments[i] = 0.999 * moments[i] + 0.001 * fresh**2
+            costs = (moments[i] / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8
+            total += float((fresh * averages[i] / costs).sum())
+            averages[i] = 0.9 * averages[i] + fresh
+        products.append(total)
+        train(optimizer, params, range(step, step + 1))
+        found.append(optimizer.scale)
+    assert found == pytest.approx(by_hand(products, region), rel=1e-4)
+
+
+@pytest.mark.parametrize("correlation", [0.8, 0.2, -0.6])
+def test_agreement_of_autoregressive_gradients_is_what_theory_says(correlation: float) -> None:
+    """``E[x] = rho s / (1 - beta rho)``; of Gaussians ``E[x^2] = E[g^2] E[m^2] + 2 E[x]^2``."""
+    beta, steps = 0.8, 20_000
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=steps) * math.sqrt(1 - correlation**2)
+    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([parameter], lr=0.0, momentum=beta)
+    monitor = GradientMonitor(optimizer)
+    region = TrustRegion(memory=0.9999)
+    control = ScaleControl(region, [monitor], optimizer)
+    value = 0.0
+    for shock in noise:
+        value = correlation * value + shock
+        parameter.grad = torch.full((1,), value, dtype=torch.float64)
+        monitor.observe()
+        control.follow(beta)
+    mean = correlation / (1 - beta * correlation)
+    power = (1 + beta * correlation) / ((1 - beta**2) * (1 - beta * correlation))
+    assert control.agreement == pytest.approx(mean / math.sqrt(power + 2 * mean**2), abs=0.02)
+
+
+@pytest.mark.parametrize("family", [torch.optim.SGD, torch.optim.AdamW])
+def test_scale_is_blind_to_the_scale_of_the_loss(family: Any) -> None:
+    options = {"momentum": 0.9} if family is torch.optim.SGD else {"eps": 0.0}
+    scales = []
+    for factor in (1.0, 2.0**20, 2.0**-20):
+        params = parameters()
+        optimizer = getattr(optim, family.__name__)(params, lr=0.0, **options, **ON)
+        train(optimizer, params, range(40), factor)
+        scales.append(optimizer.scale)
+    assert scales[0] != TrustRegion().start
+    assert scales == pytest.approx([scales[0]] * 3, rel=1e-6)
+
+
+def controlled(params: Params, mode: str = "scheduler", **options: Any) -> Any:
+    optimizer = torch.optim.SGD(params, lr=0.1, momentum=0.9)
+    return make_tuning(optimizer, {"mode": mode}, sample=None, **options)
+
+
+@pytest.mark.parametrize("mode", ["scheduler", "trial"])
+def test_the_scale_multiplies_the_learning_rate_of_the_step_alone(mode: str) -> None:
+    params = parameters()
+    tuning = controlled(
+        params, mode, rule=FixedMomentum() if mode == "trial" else None, trust_region={"start": 0.5}
+    )
+    seen: list[float] = []
+    tuning.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"])
+    )
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(tuning.optimizer, 0.5)
+    for step in range(5):
+        train(tuning.optimizer, params, range(step, step + 1))
+        assert tuning.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**step)
+        assert seen[-1] == pytest.approx(0.1 * 0.5**step * tuning.scale)
+        assert scheduler.get_last_lr() == [tuning.optimizer.param_groups[0]["lr"]]
+        scheduler.step()
+    assert tuning.scale > 0.5
+
+
+@pytest.mark.parametrize("off", [None, {"span": 1.0}, TrustRegion(span=1)])
+@pytest.mark.parametrize("mode", ["scheduler", "trial"])
+def test_a_span_of_one_is_without_control_bit_for_bit(off: Any, mode: str) -> None:
+    runs = []
+    for options in ({}, {"trust_region": off}):
+        params = parameters()
+        tuning = controlled(params, mode, **options)
+        train(tuning.optimizer, params, range(30))
+        assert (tuning.scale, tuning.agreement) == (1.0, None)
+        runs.append(params)
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_weight_decay_of_adamw_is_not_scaled() -> None:
+    """Decoupled, it is lr * decay of the schedule's learning rate, whatever the scale."""
+    params = [torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.ones(2))]
+    optimizer = optim.AdamW(params, lr=0.01, weight_decay=0.1, rule=FixedMomentum(), **ON)
+    for step in range(10):
+        params[0].grad = torch.zeros(4)
+        params[1].grad = torch.ones(2)
+        optimizer.step()
+        assert params[0].tolist() == pytest.approx([(1 - 0.001) ** (step + 1)] * 4, rel=1e-5)
+    assert optimizer.scale != 1.0
+
+
+def test_baselines_are_left_alone() -> None:
+    params = parameters()
+    tuning = controlled(params, "fixed", trust_region=TrustRegion())
+    plain = parameters()
+    other = torch.optim.SGD(plain, lr=0.1, momentum=0.9)
+    train(tuning.optimizer, params, range(10))
+    train(other, plain, range(10))
+    assert all(torch.equal(a, b) for a, b in zip(params, plain, strict=True))
+    assert tuning.agreement is None
+
+
+@pytest.mark.parametrize("spoiled", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_moves_nothing(spoiled: float) -> None:
+    params = parameters()
+    optimizer = optim.SGD(params, lr=0.0, momentum=0.9, rule=FixedMomentum(), **ON)
+    train(optimizer, params, range(10))
+    scale, twin = optimizer.scale, copy.deepcopy(optimizer)
+    params[0].grad = torch.full((3,), spoiled)
+    optimizer.step()
+    assert optimizer.scale == scale
+    train(optimizer, params, range(10, 15))
+    train(twin, [p for g in twin.param_groups for p in g["params"]], range(10, 15))
+    assert optimizer.scale == twin.scale
+
+
+def test_a_parameter_without_gradient_keeps_its_part_of_the_filter() -> None:
+    """As torch keeps its momentum buffer."""
+    params = parameters()
+    optimizer = optim.SGD(params, lr=0.0, momentum=0.5, rule=FixedMomentum(), **ON)
+    products, buffers = [], [torch.zeros_like(p) for p in params]
+    for step in range(12):
+        total = 0.0
+        for i, (parameter, fresh) in enumerate(zip(params, gradients(step, params), strict=True)):
+            absent = (step + i) % 3 == 0
+            parameter.grad = None if absent else fresh
+            if not absent:
+                total += float((fresh * buffers[i]).sum())
+                buffers[i] = 0.5 * buffers[i] + fresh
+        products.append(total)
+        optimizer.step()
+    assert optimizer.scale == pytest.approx(by_hand(products, TrustRegion())[-1], rel=1e-5)
+
+
+def test_groups_of_different_momenta_are_filtered_by_their_own() -> None:
+    params = parameters()
+    groups = [{"params": params[:1], "momentum": 0.3}, {"params": params[1:]}]
+    optimizer = optim.SGD(groups, lr=0.0, momentum=0.9, rule=FixedMomentum(), **ON)
+    products, buffers = [], [torch.zeros_like(p) for p in params]
+    for step in range(12):
+        total = 0.0
+        for i, fresh in enumerate(gradients(step, params)):
+            total += float((fresh * buffers[i]).sum())
+            buffers[i] = (0.9 if i else 0.3) * buffers[i] + fresh
+        products.append(total)
+        train(optimizer, params, range(step, step + 1))
+    assert optimizer.scale == pytest.approx(by_hand(products, TrustRegion())[-1], rel=1e-5)
+
+
+def test_a_parameter_that_joins_late_starts_from_zero() -> None:
+    params = parameters()
+    optimizer = optim.SGD(params[:2], lr=0.0, momentum=0.9, rule=FixedMomentum(), **ON)
+    products, buffers = [], [torch.zeros_like(p) for p in params]
+    for step in range(12):
+        if step == 5:
+            optimizer.add_param_group({"params": params[2:]})
+        present = params if step >= 5 else params[:2]
+        total = 0.0
+        for i, fresh in enumerate(gradients(step, params)[: len(present)]):
+            total += float((fresh * buffers[i]).sum())
+            buffers[i] = 0.9 * buffers[i] + fresh
+        products.append(total)
+        train(optimizer, present, range(step, step + 1))
+    assert optimizer.scale == pytest.approx(by_hand(products, TrustRegion())[-1], rel=1e-5)
+
+
+MAKERS: dict[str, Callable[[Params], torch.optim.Optimizer]] = {
+    "sgd": lambda params: optim.SGD(params, lr=0.01, momentum=0.9, **ON),
+    "adamw": lambda params: optim.AdamW(params, lr=0.01, **ON),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("steps", [0, 1, 7, 25])
+def test_a_run_that_is_resumed_is_that_run_bit_for_bit(name: str, steps: int) -> None:
+    params = parameters()
+    optimizer: Any = MAKERS[name](params)
+    train(optimizer, params, range(steps))
+    others = copy.deepcopy(params)
+    resumed: Any = MAKERS[name](others)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train(optimizer, params, range(steps, steps + 20))
+    train(resumed, others, range(steps, steps + 20))
+    assert resumed.scale == optimizer.scale
+    assert all(torch.equal(a, b) for a, b in zip(params, others, strict=True))
+
+
+def test_agreement_that_comes_three_steps_late_is_that_of_three_steps_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a device, whose numbers nobody waits for."""
+    params = parameters()
+    optimizer = torch.optim.SGD(params, lr=0.0, momentum=0.9)
+    monitors = [GradientMonitor(optimizer, sample=None) for _ in range(2)]
+    prompt, late = (ScaleControl(TrustRegion(), [m], optimizer) for m in monitors)
+    course: list[tuple[float, float]] = []
+    for step in range(30):
+        train(optimizer, params, range(step, step + 1))
+        prompt.follow(0.9)
+        with monkeypatch.context() as patch:
+            patch.setattr(used_filter, "lives_on_host", lambda device: False)
+            late.follow(0.9)
+        course.append((prompt.scale, late.scale))
+    prompts, lates = zip(*course, strict=True)
+    assert lates[3:] == pytest.approx(prompts[:-3], rel=1e-6)
+    assert lates[:3] == (TrustRegion().start,) * 3
+
+
+def test_two_runs_are_the_same_bit_for_bit() -> None:
+    scales = []
+    for _ in range(2):
+        params = parameters()
+        optimizer: Any = MAKERS["adamw"](params)
+        train(optimizer, params, range(30))
+        scales.append((optimizer.scale, optimizer.agreement))
+    assert scales[0] == scales[1]
+
+
+def test_the_scale_is_found_by_its_public_name() -> None:
+    assert gap_tune.TrustRegion is TrustRegion

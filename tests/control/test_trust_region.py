@@ -1,0 +1,127 @@
+"""The trust region's settings, the agreement, and numbers that come late."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gap_tune import TrustRegion
+from gap_tune.control.agreement import Agreement
+from gap_tune.control.late import LateValues
+from gap_tune.errors import InvalidValueError
+
+PRODUCTS = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=40)
+
+
+@given(st.floats(-1.0, 1.0), st.floats(-1.6, 2.3), st.integers(0, 500))
+def test_a_step_moves_the_log_of_the_scale_by_the_gain_at_most(
+    agreement: float, log_scale: float, steps: int
+) -> None:
+    region = TrustRegion()
+    moved = region.moved(log_scale, agreement=agreement, steps=steps)
+    assert abs(moved - log_scale) <= region.gain_after(steps) + 1e-12
+    assert math.log(region.floor) <= moved <= math.log(region.span)
+    assert moved >= log_scale if agreement >= -region.tolerance else moved <= log_scale
+
+
+def test_the_gain_falls_to_its_lasting_value() -> None:
+    region = TrustRegion(gain=0.03, start_gain=0.15, start_steps=50)
+    assert region.gain_after(0) == pytest.approx(0.15)
+    assert region.gain_after(50) == pytest.approx(0.03 + 0.12 / math.e)
+    assert region.gain_after(10_000) == pytest.approx(0.03)
+
+
+def test_opposition_within_the_tolerance_is_borne() -> None:
+    region = TrustRegion(tolerance=0.4, shrink=0.3, gain=0.1, start_gain=0.1)
+    assert region.moved(0.0, agreement=-0.4, steps=0) == 0.0
+    assert region.moved(0.0, agreement=-0.9, steps=0) == pytest.approx(-0.1 * 0.3 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gain", -0.1),
+        ("span", 0.5),
+        ("floor", 0.0),
+        ("floor", 1.5),
+        ("tolerance", 2.0),
+        ("shrink", math.nan),
+        ("start", 0.0),
+        ("start_steps", 0.0),
+        ("memory", 1.0),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InvalidValueError, match=f"{name} of a trust region must be"):
+        TrustRegion.of({name: value})
+
+
+def test_settings_of_other_names_are_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"must be a mapping of .* but got \['spam'\]"):
+        TrustRegion.of({"spam": 1.0})
+    with pytest.raises(InvalidValueError, match=r"must be a mapping of .* but got 'on'"):
+        TrustRegion.of("on")  # type: ignore[arg-type]
+
+
+def test_settings_pass_through_json_values() -> None:
+    region = TrustRegion(span=4, tolerance=0.1)
+    assert TrustRegion.of(region.to_dict()) == region
+    assert TrustRegion.of({}) == TrustRegion()
+    assert not TrustRegion.of(None).is_on
+
+
+@given(PRODUCTS)
+def test_agreement_is_the_quotient_of_the_means(products: list[float]) -> None:
+    agreement = Agreement(memory=0.8)
+    for product in products:
+        agreement.take_in(product)
+    weights = 0.8 ** np.arange(len(products))[::-1]
+    values = np.array(products)
+    mean = np.average(values, weights=weights)
+    square = np.average(values**2, weights=weights)
+    expected = mean / math.sqrt(square) if square > 0 else 0.0
+    assert agreement.value == pytest.approx(expected, abs=1e-9)
+    assert -1.0 <= agreement.value <= 1.0
+
+
+@given(PRODUCTS, st.integers(-40, 40))
+def test_agreement_has_no_units(products: list[float], exponent: int) -> None:
+    plain, scaled = Agreement(memory=0.9), Agreement(memory=0.9)
+    for product in products:
+        plain.take_in(product)
+        scaled.take_in(product * 2.0**exponent)
+    assert scaled.value == pytest.approx(plain.value, rel=1e-12)
+
+
+def test_a_product_that_is_not_finite_counts_for_nothing() -> None:
+    agreement = Agreement(memory=0.9)
+    agreement.take_in(2.0)
+    before = copy.copy(agreement)
+    for product in (math.nan, math.inf, -math.inf, 1e300):
+        assert not agreement.take_in(product)
+    assert agreement == before
+
+
+def test_late_values_come_in_order_and_a_fixed_number_of_steps_later() -> None:
+    late = LateValues(3)
+    numbers = [torch.tensor([float(i)]) for i in range(8)]
+    assert [late.exchange(number) for number in numbers] == [None] * 3 + [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_late_values_continue_from_their_state_and_from_a_copy() -> None:
+    late = LateValues(3)
+    for i in range(5):
+        late.exchange(float(i))
+    again = LateValues(3)
+    again.load_state_dict(late.state_dict())
+    copied = copy.deepcopy(late)
+    rest = [10.0, 11.0, 12.0, 13.0]
+    expected = [2.0, 3.0, 4.0, 10.0]
+    for each in (late, again, copied):
+        assert [each.exchange(number) for number in rest] == expected
