@@ -18,6 +18,10 @@ _VARIANTS = {
     ("switch", "adamw"): "switch-adamw",
     ("switch-parameter", "adamw"): "switch-adamw-parameter",
     ("schedulefree", "adamw"): "schedulefree-adamw",
+    ("hypergradient", "adamw"): "hypergradient-adamw",
+    ("nesterov", "adamw"): "nesterov-adamw",
+    ("dadapt", "adamw"): "dadapt-adamw",
+    ("adaptive-memory", "adamw"): "adaptive-memory-adamw",
 }
 
 # Held-out gradients alone judge the candidates (Section 4 of the paper).
