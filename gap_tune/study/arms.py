@@ -38,6 +38,7 @@ class Arm:
         family: The optimizer family to train with; None takes the study's, "sgd" or "adamw".
         mode: Who chooses the momentum (``gap_tune.attach``); None leaves it to ``GapSearch``.
         validation_every: Steps from one held-out gradient to the next; None takes none.
+        warmup_steps: Steps in which the learning rate rises; None leaves it to the workload.
         rule: What decides the trials whose momentum is tuned (``gap_tune.rules.get_rule``). None
             takes the default, of an arm with held-out gradients the rule that they alone judge by.
         search: How the arm searches its hyperparameters; None for an arm of one trial per seed.
@@ -58,6 +59,7 @@ class Arm:
     # Mappings have no hash.
     rule: RuleSpec | None = field(default=None, hash=False, kw_only=True)
     search: SearchMethod | None = None
+    warmup_steps: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.rule is None and self.validation_every is not None:
@@ -114,6 +116,8 @@ class Arm:
             own["momentum"] = self.momentum
         if self.validation_every is not None:
             own["validation_every"] = self.validation_every
+        if self.warmup_steps is not None:
+            own["warmup_steps"] = self.warmup_steps
         trained = self.family_in(family)
         if trained != family:
             own["family"] = trained

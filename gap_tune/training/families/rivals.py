@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from gap_tune.training.families.base import BETA2, MOMENTUM, OptimizerFamily, Range
 
+NESTEROV = "nesterov"
 _YELLOWFIN = "arXiv 1706.03471"
 _HYPERGRADIENT = "arXiv 1703.04782"
 _SCHEDULE_FREE = "arXiv 2405.15682"
@@ -26,7 +27,7 @@ _LAM = Range(0.01, 1.0, logarithmic=True)
 
 RIVALS = (
     OptimizerFamily(
-        "nesterov",
+        NESTEROV,
         "torch.optim.SGD",
         ranges={"momentum": _LOOKING_AHEAD},
         defaults={"momentum": 0.9},
