@@ -205,13 +205,15 @@ class AdaptiveMemoryAdamW(GroupOptimizer):
     def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         """Take a step on a tensor."""
         state = self._state_of(parameter)
-        direction, lam = state[_DIRECTION], group["lam"]
+        direction = state[_DIRECTION]
         metric = _preconditioner(state, gradient, group)
-        held = 1 + lam * metric
+        held = 1 + group["lam"] * metric
         if state["step"] == 1:
             beta = torch.full_like(state["product"], group["beta_max"])
         else:
-            beta = _preconditioned_momentum(parameter, gradient, direction, metric, group)
+            beta = _preconditioned_momentum(
+                parameter, gradient, direction, metric=metric, held=held, group=group
+            )
         state["product"].mul_(beta)
         direction.lerp_(gradient, (1 - beta.to(direction)) / held)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -253,14 +255,20 @@ def _momentum(pairs: list[tuple[Tensor, Tensor]], lam: float, limit: float) -> T
 
 
 def _preconditioned_momentum(
-    weight: Tensor, gradient: Tensor, direction: Tensor, metric: Tensor, group: dict[str, Any]
+    weight: Tensor,
+    gradient: Tensor,
+    direction: Tensor,
+    *,
+    metric: Tensor,
+    held: Tensor,
+    group: dict[str, Any],
 ) -> Tensor:
-    """Return ``beta`` for a tensor, 0-d."""
-    lr, lam, decay = group["lr"], group["lam"], group["weight_decay"]
+    """Return ``beta`` for a tensor, 0-d, with ``P`` and ``1 + lam P``."""
+    lr, decay = group["lr"], group["weight_decay"]
     turn = direction - gradient
-    pulled = lam * metric
-    scaled = turn / (metric * (1 + pulled))
-    wanted = -inner_product(scaled, torch.addcmul(gradient, pulled, direction))
+    scaled = turn / (metric * held)
+    ahead = torch.addcmul(gradient, metric, direction, value=group["lam"])
+    wanted = -inner_product(scaled, ahead)
     gap = inner_product(gradient, direction / metric)
     if decay:
         gap = gap + decay * inner_product(gradient, weight)
