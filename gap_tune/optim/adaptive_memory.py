@@ -268,8 +268,8 @@ def _preconditioned_momentum(
     turn = direction - gradient
     scaled = turn / (metric * held)
     ahead = torch.addcmul(gradient, metric, direction, value=group["lam"])
-    wanted = -inner_product(scaled, ahead)
-    gap = inner_product(gradient, direction / metric)
+    wanted: Tensor = -inner_product(scaled, ahead)
+    gap: Tensor = inner_product(gradient, direction / metric)
     if decay:
         gap = gap + decay * inner_product(gradient, weight)
         wanted = wanted - decay * inner_product(weight, turn)

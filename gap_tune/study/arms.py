@@ -56,10 +56,10 @@ class Arm:
     family: str | None = None
     mode: str | None = None
     validation_every: int | None = None
+    warmup_steps: int | None = field(default=None, kw_only=True)
     # Mappings have no hash.
     rule: RuleSpec | None = field(default=None, hash=False, kw_only=True)
     search: SearchMethod | None = None
-    warmup_steps: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.rule is None and self.validation_every is not None:
