@@ -282,7 +282,7 @@ def _preconditioner(state: dict[str, Any], gradient: Tensor, group: dict[str, An
     """Take the gradient into the second moment and return ``P``."""
     second, beta2 = state["exp_avg_sq"], group["beta2"]
     second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    root = (second / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+    root: Tensor = (second / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
     return root.mul_((1 - group["beta_max"] * state["product"]).to(root))
 
 
