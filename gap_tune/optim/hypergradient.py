@@ -135,8 +135,8 @@ class HypergradientAdamW(_Hypergradient):
         lr: Learning rate to start with, >= 0. Schedules multiply it, on top of its own changes.
         betas: Decay of the averages of gradients and of their squares, each in [0, 1).
         hypergrad_lr: Learning rate of the learning rate, >= 0, in units of lr^2 / loss; 0 is
-            ``torch.optim.AdamW``. The authors' program takes 1e-8 for large networks; in small
-            ones, where fewer gradients add up, that would do nothing.
+            ``torch.optim.AdamW``. The example of the authors' program takes 1e-8; in small
+            networks, where fewer gradients add up, even 1e-7 moves little.
         eps: Added to the root, >= 0.
         weight_decay: Decoupled weight decay, >= 0.
         maximize: Ascend instead of descend.
