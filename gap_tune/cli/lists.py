@@ -33,11 +33,12 @@ def families() -> None:
 def _print_training(
     console: Console, heading: str, families: Mapping[str, OptimizerFamily]
 ) -> None:
-    table = Table("name", "class", "hyperparameters", box=None)
+    table = Table("name", "class", "hyperparameters", "source", box=None)
     for column in table.columns[:2]:
         column.no_wrap = True
     for name, family in families.items():
-        table.add_row(name, family.path, ", ".join(("lr", *family.defaults)))
+        hyperparameters = ", ".join(("lr", *family.defaults))
+        table.add_row(name, family.path, hyperparameters, family.source)
     _print_section(console, heading)
     console.print(table, markup=False, highlight=False)
 

@@ -22,7 +22,9 @@ Arms = Annotated[
     typer.Option(
         help="Methods, by commas: gap, gap-trial, gap-validation, gap-paper, gap-<rule>, "
         "gap-trial-<rule>, my_module:MyRule, fixed:<momentum>, fixed:grid, optuna, asha, median, "
-        "pbt, optuna:<trials>, switch, switch-parameter, yellowfin, trainable-diagonal, ... "
+        "pbt, optuna:<trials>, nesterov:<momentum>, warmup:<momentum>, switch, yellowfin, "
+        "schedulefree, prodigy, dadapt, hypergradient, adaptive-memory, ... (gap-tune families "
+        "lists them). "
         f"[default: {DEFAULT_ARMS}]",
         autocompletion=completion.arms,
     ),

@@ -32,6 +32,12 @@ def observed_gradient(parameter: Tensor, group: dict[str, Any]) -> Tensor | None
     return gradient
 
 
+def inner_product(first: Tensor, second: Tensor) -> Tensor:
+    """Return the inner product, 0-d; of half-precision tensors in float32."""
+    wide = torch.promote_types(first.dtype, torch.float32)
+    return torch.dot(first.reshape(-1).to(wide), second.reshape(-1).to(wide))
+
+
 def check_joinable(params: Sequence[Tensor]) -> None:
     """Refuse tensors that cannot become one vector.
 

@@ -19,6 +19,10 @@ _VARIANTS = {
     ("switch", "adamw"): "switch-adamw",
     ("switch-parameter", "adamw"): "switch-adamw-parameter",
     ("schedulefree", "adamw"): "schedulefree-adamw",
+    ("hypergradient", "adamw"): "hypergradient-adamw",
+    ("nesterov", "adamw"): "nesterov-adamw",
+    ("dadapt", "adamw"): "dadapt-adamw",
+    ("adaptive-memory", "adamw"): "adaptive-memory-adamw",
 }
 
 # Held-out gradients alone judge the candidates (Section 4 of the paper).
@@ -35,6 +39,7 @@ class Arm:
         family: The optimizer family to train with; None takes the study's, "sgd" or "adamw".
         mode: Who chooses the momentum (``gap_tune.attach``); None leaves it to ``GapSearch``.
         validation_every: Steps from one held-out gradient to the next; None takes none.
+        warmup_steps: Steps in which the learning rate rises; None leaves it to the workload.
         rule: What decides the trials whose momentum is tuned (``gap_tune.rules.get_rule``). None
             takes the default, of an arm with held-out gradients the rule that they alone judge by.
         trust_region: Settings of the trust region control of trials whose momentum is tuned, as
@@ -54,6 +59,7 @@ class Arm:
     family: str | None = None
     mode: str | None = None
     validation_every: int | None = None
+    warmup_steps: int | None = field(default=None, kw_only=True)
     # Mappings have no hash.
     rule: RuleSpec | None = field(default=None, hash=False, kw_only=True)
     search: SearchMethod | None = None
@@ -115,6 +121,8 @@ class Arm:
             own["momentum"] = self.momentum
         if self.validation_every is not None:
             own["validation_every"] = self.validation_every
+        if self.warmup_steps is not None:
+            own["warmup_steps"] = self.warmup_steps
         trained = self.family_in(family)
         if trained != family:
             own["family"] = trained

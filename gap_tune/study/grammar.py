@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gap_tune.errors import InvalidValueError, check_range
@@ -10,6 +11,7 @@ from gap_tune.rules import get_rule, is_rule_name, rule_names
 from gap_tune.study.arms import GAP, Arm
 from gap_tune.study.methods.grid import Grid
 from gap_tune.study.methods.table import METHODS, find_method
+from gap_tune.training.families.rivals import NESTEROV
 from gap_tune.training.families.table import BASE_FAMILIES, TRAINING_FAMILIES
 from gap_tune.tune import keys
 from gap_tune.tune.spelling import GAP_TRIAL_NAME, fixed_name, fixed_parts
@@ -19,6 +21,8 @@ DEMO_MOMENTA = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
 _ALL = "grid"
 # Steps from one held-out gradient to the next: a quarter more gradients.
 _VALIDATION_EVERY = 4
+# Long enough to matter, and over before a short run has done much.
+_WARMUP_STEPS = 50
 # Prefixes of a rule's name in that of an arm, and who decides by it.
 _BY_RULE = {f"{GAP_TRIAL_NAME}-": keys.MODE_TRIAL, f"{GAP.name}-": None}
 _PLAIN = {
@@ -30,6 +34,11 @@ _PLAIN = {
         # Algorithm 1 decides at every step.
         Arm("gap-paper", mode=keys.MODE_TRIAL, rule="paper"),
     )
+}
+# Arms that keep a momentum, which follows their name: "nesterov:0.9".
+_AT_MOMENTUM = {
+    arm.name: arm
+    for arm in (Arm(NESTEROV, family=NESTEROV), Arm("warmup", warmup_steps=_WARMUP_STEPS))
 }
 
 
@@ -45,6 +54,9 @@ def parse_arm(text: str) -> Arm:
       by your own rule. "gap-trial-<rule>": as "gap-trial", by such a rule.
     - "fixed:<momentum>"; "fixed:grid" or "fixed:<momentum>|<momentum>|...", all of them, of which
       the best by validation counts on each seed.
+    - "nesterov:<momentum>": as "fixed:<momentum>", by Nesterov's momentum in a study of SGD and by
+      NAdam's in one of AdamW; "warmup:<momentum>": as "fixed:<momentum>", the learning rate rising
+      linearly over the first 50 steps.
     - "optuna", "asha", "median", "pbt": search learning rate and momentum, with 8, 8, 8 and 4
       trials per seed, or as many as "optuna:16" says; likewise the name of a search method of an
       entry point of the group "gap_tune.search_methods".
@@ -55,8 +67,8 @@ def parse_arm(text: str) -> Arm:
         InvalidValueError: When the name is unknown or a number is out of range.
         UnsupportedError: When an import path leads to no rule, or an entry point to no method.
 
-    >>> parse_arm("fixed:0.90").name, parse_arm("optuna").trials
-    ('fixed:0.9', 8)
+    >>> parse_arm("fixed:0.90").name, parse_arm("warmup:.5").name, parse_arm("optuna").trials
+    ('fixed:0.9', 'warmup:0.5', 8)
     """
     name = text.strip()
     if name in _PLAIN:
@@ -67,19 +79,20 @@ def parse_arm(text: str) -> Arm:
     families = sorted(set(TRAINING_FAMILIES) - set(BASE_FAMILIES))
     if name in families:
         return Arm(name, family=name)
-    searched = _parse_search(name)
-    arm = searched if searched is not None else _parse_ruled(name)
-    if arm is not None:
-        return arm
+    for parse in (_parse_at_momentum, _parse_search, _parse_ruled):
+        arm = parse(name)
+        if arm is not None:
+            return arm
     raise InvalidValueError(
         f"arm must be one of {list(_PLAIN)}, 'gap-<rule>' or 'gap-trial-<rule>' with a rule of "
         f"{rule_names()}, 'my_module:MyRule', 'fixed:<momentum>', 'fixed:grid', "
-        f"{sorted(METHODS)} or a family of {families}, but got {text!r}."
+        f"'nesterov:<momentum>', 'warmup:<momentum>', {sorted(METHODS)} or a family of {families}, "
+        f"but got {text!r}."
     )
 
 
 def arm_names() -> list[str]:
-    """Return the names that arms can have, "fixed:" where a momentum follows.
+    """Return the names that arms can have, "fixed:" where any momentum follows.
 
     >>> "gap-cross-batch" in arm_names(), "yellowfin" in arm_names()
     (True, True)
@@ -87,7 +100,8 @@ def arm_names() -> list[str]:
     rules = filter(_needs_no_options, rule_names())
     ruled = [f"{prefix}{rule}" for rule in rules for prefix in _BY_RULE]
     families = set(TRAINING_FAMILIES) - set(BASE_FAMILIES)
-    return sorted({*_PLAIN, *ruled, fixed_name(""), fixed_name(_ALL), *METHODS, *families})
+    kept = [f"{kind}:0.9" for kind in _AT_MOMENTUM]
+    return sorted({*_PLAIN, *ruled, fixed_name(""), fixed_name(_ALL), *kept, *METHODS, *families})
 
 
 def _needs_no_options(rule: str) -> bool:
@@ -128,6 +142,23 @@ def grid_arm(momenta: Sequence[float] = DEMO_MOMENTA) -> Arm:
 def _parse_fixed(parts: Sequence[str]) -> Arm:
     momenta = [_number(part) for part in parts]
     return fixed_arm(momenta[0]) if len(momenta) == 1 else grid_arm(momenta)
+
+
+def _parse_at_momentum(name: str) -> Arm | None:
+    """Return the arm that keeps the momentum behind its colon; None where the name is of none."""
+    kind, colon, text = name.partition(":")
+    if kind not in _AT_MOMENTUM or not colon:
+        return None
+    value = check_range(
+        f"momentum of the arm {kind}",
+        _number(text),
+        0.0,
+        1.0,
+        # There is nothing to look ahead along.
+        low_open=kind == NESTEROV,
+        high_open=True,
+    )
+    return replace(_AT_MOMENTUM[kind], name=f"{kind}:{value:.12g}", momentum=value)
 
 
 def _parse_search(name: str) -> Arm | None:

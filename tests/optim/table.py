@@ -120,10 +120,14 @@ def baselines() -> list[Row]:
     hypergradient = partial(
         optim.HypergradientSGD, lr=0.05, momentum=0.8, weight_decay=0.1, hypergrad_lr=1e-3
     )
+    adamw = partial(optim.HypergradientAdamW, lr=0.05, hypergrad_lr=1e-3)
     return [
         Row("yellowfin", optim.YellowFin, long),
         Row("yellowfin decaying", partial(optim.YellowFin, weight_decay=0.1), long),
         Row("hypergradient", hypergradient),
+        Row("hypergradient adamw", adamw, {"steps": 20, "interruptions": (0, 1, 5, 13)}),
+        Row("adaptive memory", partial(optim.AdaptiveMemorySGD, lr=0.1, weight_decay=0.1)),
+        Row("adaptive memory adamw", partial(optim.AdaptiveMemoryAdamW, lr=0.1)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""HypergradientSGD: its learning rate's gradient against autograd, its step against torch's SGD."""
+"""Hypergradient descent: learning rates against autograd, steps against torch's SGD and AdamW."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
-from gap_tune.optim import DiagonalTO, HypergradientSGD
+from gap_tune.optim import DiagonalTO, HypergradientAdamW, HypergradientSGD
 from tests.optim.stepping import run, set_gradients, tensors
 
 OPTIONS = {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1}
@@ -142,3 +142,69 @@ def test_bug_it_goes_on_from_momentum_0_as_a_scheduler_leaves_it() -> None:
     set_gradients(params, 2)
     optimizer.step()
     assert all(torch.isfinite(p).all() for p in params)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "maximize": True}], ids=str)
+def test_adamw_without_a_learning_rate_of_its_own_is_torchs(options: dict[str, Any]) -> None:
+    params, twins = tensors(), tensors()
+    optimizer = HypergradientAdamW(params, lr=0.05, hypergrad_lr=0.0, **options)
+    plain = torch.optim.AdamW(twins, lr=0.05, **options)
+    for step in range(6):
+        for each in (params, twins):
+            set_gradients(each, step)
+            if step == 2:
+                # Each tensor has its own number of steps, by which averages are corrected.
+                each[1].grad = None
+        optimizer.step()
+        plain.step()
+    for first, second in zip(params, twins, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-12)
+
+
+def test_each_groups_learning_rate_of_adamw_descends_along_the_losss_derivative_by_it() -> None:
+    first, second = tensors()[0], tensors()[2]
+    params = [first, second]
+    beta1, beta2, eps = 0.8, 0.97, 1e-6
+    rates, hyper = [0.01, 0.02], [1e-5, 1e-4]
+    optimizer = HypergradientAdamW(
+        [
+            {"params": [first], "lr": rates[0]},
+            {"params": [second], "lr": rates[1], "hypergrad_lr": hyper[1]},
+        ],
+        betas=(beta1, beta2),
+        hypergrad_lr=hyper[0],
+        eps=eps,
+        weight_decay=0.0,
+    )
+    means = [torch.zeros_like(p) for p in params]
+    squares = [torch.zeros_like(p) for p in params]
+    weights = [p.detach().clone() for p in params]
+    leaves: list[torch.Tensor] = []
+    for count in range(1, 9):
+        optimizer.zero_grad()
+        loss(params).backward()  # type: ignore[arg-type, no-untyped-call]
+        optimizer.step()
+        if leaves:
+            slopes = torch.autograd.grad(loss(weights), leaves)
+            rates = [r - h * s.item() for r, h, s in zip(rates, hyper, slopes, strict=True)]
+        fixed = [w.detach().requires_grad_() for w in weights]
+        gradients = torch.autograd.grad(loss(fixed), fixed)
+        means = [beta1 * m + (1 - beta1) * g for m, g in zip(means, gradients, strict=True)]
+        squares = [beta2 * v + (1 - beta2) * g**2 for v, g in zip(squares, gradients, strict=True)]
+        leaves = [torch.tensor(rate, dtype=torch.float64, requires_grad=True) for rate in rates]
+        # The weights as a function of the learning rates of the last step.
+        weights = [
+            w.detach() - rate * (m / (1 - beta1**count)) / ((v / (1 - beta2**count)).sqrt() + eps)
+            for w, rate, m, v in zip(weights, leaves, means, squares, strict=True)
+        ]
+        assert [g["lr"] for g in optimizer.param_groups] == pytest.approx(rates, rel=1e-10)
+    assert rates[0] != pytest.approx(0.01, rel=1e-4)
+    for found, expected in zip(params, weights, strict=True):
+        torch.testing.assert_close(found.detach(), expected.detach())
+
+
+def test_adamws_options_out_of_range_are_named() -> None:
+    with pytest.raises(InvalidValueError, match=r"beta1 must be a number in \[0, 1\), but got 1.0"):
+        HypergradientAdamW(tensors(), betas=(1.0, 0.999))
+    with pytest.raises(InvalidValueError, match="hypergrad_lr must be a number"):
+        HypergradientAdamW(tensors(), hypergrad_lr=-1.0)

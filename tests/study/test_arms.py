@@ -21,6 +21,8 @@ def test_arm_names_are_normalised() -> None:
     assert parse_arm("fixed:0.50|0.9|.5").name == "fixed:0.5|0.9"
     assert parse_arm("fixed:grid").search == Grid(DEMO_MOMENTA)
     assert parse_arm("optuna:16").name == "optuna:16"
+    assert parse_arm("nesterov:.90").name == "nesterov:0.9"
+    assert parse_arm(" warmup:0.50") == Arm("warmup:0.5", 0.5, warmup_steps=50)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,16 @@ def test_arm_names_are_normalised() -> None:
         ("yellowfin", "adamw", {"family": "yellowfin", **FIXED}),
         ("hypergradient", "sgd", {"family": "hypergradient", **FIXED}),
         ("prodigy", "sgd", {"family": "prodigy", **FIXED}),
+        ("hypergradient", "adamw", {"family": "hypergradient-adamw", **FIXED}),
+        ("dadapt", "sgd", {"family": "dadapt", **FIXED}),
+        ("dadapt", "adamw", {"family": "dadapt-adamw", **FIXED}),
+        ("adaptive-memory", "sgd", {"family": "adaptive-memory", **FIXED}),
+        ("adaptive-memory", "adamw", {"family": "adaptive-memory-adamw", **FIXED}),
+        ("nesterov", "sgd", {"family": "nesterov", **FIXED}),
+        ("nesterov:0.8", "sgd", {"momentum": 0.8, "family": "nesterov", **FIXED}),
+        ("nesterov:0.8", "adamw", {"momentum": 0.8, "family": "nesterov-adamw", **FIXED}),
+        ("warmup:0", "sgd", {"momentum": 0.0, "warmup_steps": 50}),
+        ("warmup:0.9", "adamw", {"momentum": 0.9, "warmup_steps": 50}),
         ("adai", "sgd", {"family": "adai", **FIXED}),
         ("trainable-rank-one", "sgd", {"family": "trainable-rank-one", **FIXED}),
         ("budget-diagonal", "sgd", {"family": "budget-diagonal", **FIXED}),
@@ -72,6 +84,10 @@ def test_an_arm_says_what_sets_its_trials_apart(
         ("optuna:0", "trials of the arm optuna must be an integer of at least 1, but got 0"),
         ("asha:many", "trials of the arm asha must be an integer of at least 1, but got 'many'"),
         ("pbt:1", "trials of the arm pbt must be an integer of at least 2, but got 1"),
+        ("warmup", "arm must be one of"),
+        ("warmup:", r"momentum of the arm warmup must be a number in \[0, 1\), but got nan"),
+        ("warmup:1", r"momentum of the arm warmup must be a number in \[0, 1\), but got 1.0"),
+        ("nesterov:0", r"momentum of the arm nesterov must be a number in \(0, 1\), but got 0.0"),
         ("fixed:1", r"momentum of a fixed arm must be a number in \[0, 1\), but got 1.0"),
         ("fixed:0.5|1", r"momentum of a fixed arm must be a number in \[0, 1\), but got 1.0"),
         ("fixed:0.5|", r"momentum of a fixed arm must be a number in \[0, 1\), but got nan"),

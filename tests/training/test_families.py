@@ -13,6 +13,7 @@ import torch
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.study.arms import GAP
 from gap_tune.study.grammar import parse_arm
+from gap_tune.training.families.rivals import RIVALS
 from gap_tune.training.families.table import TRAINING_FAMILIES, get_family
 from gap_tune.training.learner import averaged
 from gap_tune.training.local import run
@@ -22,6 +23,7 @@ from gap_tune.workloads import get_workload
 from tests.workloads.stopping import run_until, untimed
 
 NAMES = sorted(TRAINING_FAMILIES)
+README = Path(__file__).parents[2] / "README.md"
 SCHEDULE_FREE = ("schedulefree", "schedulefree-adamw")
 FIXED = {"gap": {"mode": "fixed"}}
 
@@ -130,10 +132,14 @@ def learning_rate(name: str, **changes: Any) -> float:
 
 def test_a_family_starts_at_the_learning_rate_that_it_is_meant_for() -> None:
     own = get_workload("digits-mlp").recipe
-    assert learning_rate("prodigy") == learning_rate("yellowfin") == 1.0
-    assert learning_rate("switch") == learning_rate("hypergradient") == own("sgd")["lr"]
-    assert learning_rate("adai") == pytest.approx(10 * own("sgd")["lr"])
-    assert learning_rate("switch-adamw") == own("adamw")["lr"]
+    for factor in ("prodigy", "yellowfin", "dadapt", "dadapt-adamw"):
+        assert learning_rate(factor) == 1.0
+    for name in ("switch", "hypergradient", "nesterov"):
+        assert learning_rate(name) == own("sgd")["lr"]
+    for averaging in ("adai", "adaptive-memory"):
+        assert learning_rate(averaging) == pytest.approx(10 * own("sgd")["lr"])
+    for name in ("switch", "hypergradient", "nesterov", "adaptive-memory"):
+        assert learning_rate(f"{name}-adamw") == own("adamw")["lr"]
     assert learning_rate("prodigy", lr=0.5) == 0.5
 
 
@@ -153,11 +159,47 @@ def test_a_schedule_free_run_has_no_schedule_unless_one_is_asked_for() -> None:
     assert Settings.of(workload, asked).schedule == "step"
 
 
+def test_every_rival_names_where_it_is_published() -> None:
+    named = {rival.name: rival.source for rival in RIVALS}
+    assert "" not in named.values()
+    # A reader finds the paper beside the arm, whatever family the study has.
+    rows = [line for line in README.read_text().splitlines() if line.startswith("| `")]
+    for name, source in named.items():
+        arm = name.removesuffix("-adamw")
+        assert any(f"`{arm}" in row and source in row for row in rows), f"{arm}: {source}"
+
+
+def test_a_warm_up_in_steps_goes_before_one_in_epochs() -> None:
+    workload = get_workload("digits-mlp")
+    assert Settings.of(workload, {"warmup_epochs": 1.5}).warmup(10) == 15
+    assert Settings.of(workload, {"warmup_epochs": 1.5, "warmup_steps": 4}).warmup(10) == 4
+    arm = parse_arm("warmup:0.9")
+    made = prepare({**config("sgd"), "lr": 0.5, "schedule": "none", **arm.configuration()})
+    minibatches = made.minibatches()
+    rates = []
+    for _ in range(3):
+        rates.append(made.learner.optimizer.param_groups[0]["lr"])
+        made.step(next(minibatches))
+    assert rates == pytest.approx([0.01, 0.02, 0.03])
+    with pytest.raises(InvalidValueError, match="warmup_steps must be an integer of at least 0"):
+        Settings.of(workload, {"warmup_steps": -1})
+
+
+def test_nesterovs_arms_look_ahead_and_keep_their_momentum() -> None:
+    made = prepare({**config("sgd"), **parse_arm("nesterov:0.7").configuration()})
+    (group,) = made.learner.optimizer.param_groups
+    assert (group["momentum"], group["nesterov"]) == (0.7, True)
+    made = prepare({**config("adamw"), **parse_arm("nesterov:0.7").configuration("adamw")})
+    assert isinstance(made.learner.optimizer, torch.optim.NAdam)
+    (group,) = made.learner.optimizer.param_groups
+    assert (group["betas"], group["decoupled_weight_decay"]) == ((0.7, 0.999), True)
+
+
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
-    for name in (*SCHEDULE_FREE, "prodigy", "adai"):
+    for name in (*SCHEDULE_FREE, "prodigy", "adai", "dadapt", "dadapt-adamw"):
         with pytest.raises(UnsupportedError, match=r"pip install 'gap-tune\[baselines\]'"):
             prepare(config(name))
     prepare(config("yellowfin"))

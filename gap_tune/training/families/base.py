@@ -37,6 +37,10 @@ class Range:
         return sample(self.low, self.high)
 
 
+MOMENTUM = Range(0.0, 0.99)
+BETA2 = Range(0.9, 0.999)
+
+
 @dataclass(frozen=True)
 class OptimizerFamily:
     """An optimizer class with its hyperparameters.
@@ -56,6 +60,7 @@ class OptimizerFamily:
         lr: Learning rate to start with at any workload, for optimizers that scale it themselves.
         lr_factor: What to multiply the recipe's learning rate by otherwise.
         schedule: Learning-rate schedule that the method is meant for; None is the workload's.
+        source: Where the method is published, of those that are compared with gap_tune.
     """
 
     name: str
@@ -69,6 +74,7 @@ class OptimizerFamily:
     lr: float | None = None
     lr_factor: float = 1.0
     schedule: str | None = None
+    source: str = ""
 
     @property
     def space(self) -> dict[str, Any]:
