@@ -71,9 +71,12 @@ class MomentumRule(ABC):
 
     Attributes:
         uses_agreement: Whether ``AlignmentStatistics.agreement`` is to be measured for it.
+        couple_lr: Whether the learning rate is to follow its momentum where the user does not say;
+            None leaves that to the kind of optimizer.
     """
 
     uses_agreement: bool = False
+    couple_lr: bool | None = None
 
     @abstractmethod
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:

@@ -16,10 +16,10 @@ class HorizonRule(MomentumRule):
 
     A step of momentum beta turns a gradient into ``lr / (1 - beta)`` in total. ``TrustRegion``
     follows the agreement with the learning rate and keeps the shape of the filter; this rule
-    follows it with momentum and keeps the learning rate, if it is not coupled
-    (``couple_lr=False``): ``log(1 / (1 - beta))`` grows by ``gain * z`` at each decision, with
-    ``z`` the agreement in [-1, 1] (``AlignmentStatistics.agreement``). So it is made to decide at
-    every step, in trials of mode "trial". It is for SGD: Adam's step does not grow with beta1.
+    follows it with momentum and keeps the learning rate, which is not coupled:
+    ``log(1 / (1 - beta))`` grows by ``gain * z`` at each decision, with ``z`` the agreement in
+    [-1, 1] (``AlignmentStatistics.agreement``). So it is made to decide at every step, in trials
+    of mode "trial". It is for SGD: Adam's step does not grow with beta1.
 
     Args:
         gain: Growth of the log of the horizon per decision at full agreement.
@@ -34,6 +34,7 @@ class HorizonRule(MomentumRule):
     """
 
     uses_agreement = True
+    couple_lr = False
 
     def __init__(self, gain: float = 0.02, low: float = 0.0, high: float = 0.995) -> None:
         self.gain = check_range("gain", gain, 0.0, float("inf"), high_open=True)

@@ -33,6 +33,13 @@ _PLAIN = {
         Arm("gap-validation", validation_every=_VALIDATION_EVERY),
         # Algorithm 1 decides at every step.
         Arm("gap-paper", mode=keys.MODE_TRIAL, rule="paper"),
+        *(
+            Arm(f"{name}-{kind}", mode=mode, trust_region=region)
+            for name, mode in ((GAP.name, None), (GAP_TRIAL_NAME, keys.MODE_TRIAL))
+            for kind, region in (("scaled", {}), ("unscaled", {"span": 1.0}))
+        ),
+        # The momentum of the reference stays.
+        Arm("scaled", mode=keys.MODE_TRIAL, rule="fixed", trust_region={}),
     )
 }
 # Arms that keep a momentum, which follows their name: "nesterov:0.9".
@@ -52,6 +59,9 @@ def parse_arm(text: str) -> Arm:
     - "gap-<rule>": as "gap", by the rule of that name (``gap_tune.rules.rule_names``, or an entry
       point of the group "gap_tune.rules"), such as "gap-cross-batch"; "my_module:MyRule": the same
       by your own rule. "gap-trial-<rule>": as "gap-trial", by such a rule.
+    - "gap-scaled", "gap-trial-scaled": the same with a trust region that follows the agreement
+      (``gap_tune.TrustRegion``); "gap-unscaled", "gap-trial-unscaled": without.
+      "scaled": the learning rate alone follows it, and momentum stays at 0.9.
     - "fixed:<momentum>"; "fixed:grid" or "fixed:<momentum>|<momentum>|...", all of them, of which
       the best by validation counts on each seed.
     - "nesterov:<momentum>": as "fixed:<momentum>", by Nesterov's momentum in a study of SGD and by

@@ -140,9 +140,12 @@ def make_tuning(
     betas2 = tuple(float(beta2) for beta2 in own.get("betas2") or ())
     if mode == keys.MODE_FIXED:
         return Observed(optimizer, betas2=betas2, **monitor_options)
+    named_rule = own.get(keys.RULE)
+    if rule is None and named_rule is not None:
+        rule = get_rule(named_rule)
     options = {
         "betas2": betas2,
-        "couple_lr": couple_lr,
+        "couple_lr": couple_lr if couple_lr is not None or rule is None else rule.couple_lr,
         "reference_momentum": own.get("reference_momentum"),
         "trust_region": TrustRegion.of(
             own.get(keys.TRUST_REGION) if trust_region is None else trust_region
@@ -150,9 +153,7 @@ def make_tuning(
         **monitor_options,
     }
     if mode == keys.MODE_TRIAL:
-        named_rule = own.get(keys.RULE)
-        if rule is None:
-            rule = AlignmentRule() if named_rule is None else get_rule(named_rule)
+        rule = AlignmentRule() if rule is None else rule
         return Deciding(optimizer, rule=rule, update_every=update_every, **options)
     return Controlled(optimizer, **options)
 

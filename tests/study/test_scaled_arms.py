@@ -1,0 +1,51 @@
+"""Arms with and without a trust region that follows the agreement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gap_tune.study import parse_arm
+from gap_tune.study.conditions import Conditions
+from gap_tune.study.suite.running import run
+from gap_tune.study.suite.suite import Job, Suite
+
+TASK = {"workload": "logistic", "batch_size": 32, "epochs": 3, "reports_per_epoch": 2}
+
+
+def jobs(*arms: str, family: str = "sgd") -> list[Job]:
+    task = Conditions({**TASK, "family": family}, 0.1, (0.1, 0.1), "validation_loss", "min")
+    return Suite({"task": task}, tuple(map(parse_arm, arms)), 1, 1.0, 1).jobs()
+
+
+def outcome(line: dict[str, Any]) -> tuple[Any, ...]:
+    assert line["status"] == "finished", line["error"]
+    return line["test_loss"], line["momenta"]
+
+
+@pytest.mark.parametrize("family", ["sgd", "adamw"])
+def test_arms_say_whether_the_region_follows(family: str) -> None:
+    names = ("gap-trial", "gap-trial-scaled", "gap-trial-unscaled", "scaled", "fixed:0.9")
+    found = {job.config["arm"]: job for job in jobs(*names, family=family)}
+    assert found["gap-trial-scaled"].config["gap"]["trust_region"] == {}
+    assert found["gap-trial-unscaled"].config["gap"]["trust_region"] == {"span": 1.0}
+    lines = {name: run(job) for name, job in found.items()}
+    assert outcome(lines["gap-trial"]) == outcome(lines["gap-trial-unscaled"])
+    assert outcome(lines["gap-trial"]) != outcome(lines["gap-trial-scaled"])
+    # Its learning rate moves, its momentum stays.
+    assert set(lines["scaled"]["momenta"]) == {0.9}
+    assert lines["scaled"]["test_loss"] != lines["fixed:0.9"]["test_loss"]
+
+
+def test_the_horizon_rule_keeps_the_learning_rate_and_moves_momentum_at_every_step() -> None:
+    (job,) = jobs("gap-trial-horizon")
+    line = run(job)
+    assert line["status"] == "finished", line["error"]
+    assert len(set(line["momenta"])) == len(line["momenta"])
+
+
+def test_the_scheduler_decides_on_scaled_trials_as_on_others() -> None:
+    (job,) = jobs("gap-scaled")
+    assert job.config["gap"]["mode"] == "scheduler"
+    assert run(job)["undecided"] == 0
