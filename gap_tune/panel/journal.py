@@ -60,8 +60,11 @@ class Journal:
     def begin(self, settings: PanelSettings) -> dict[str, Any]:
         """Note what the panel is, or check that it is the one that the folder holds.
 
+        A panel may have other settings than the folder's, as its halves have; one that both have
+        must be the same in both.
+
         Returns:
-            The note, as it was written first.
+            The note, as it was written first, with the settings that have come since.
 
         Raises:
             StateError: When the folder holds another panel.
@@ -73,12 +76,19 @@ class Journal:
             write_text(path, json.dumps(note, indent=2) + "\n")
             return note
         found = read_note(self.folder)
+        known, asked = ({each["name"]: each for each in n["settings"]} for n in (found, note))
+        # Compared is what both have: only that may differ.
+        note["settings"] = [asked.get(name, setting) for name, setting in known.items()]
         differing = [key for key in COMPARED if found[key] != note[key]]
         if differing:
             raise StateError(
                 f"the {' and '.join(differing)} must be those that the panel in {self.folder} was "
                 "started with, but got others: choose another folder, or go back to those."
             )
+        new = [setting for name, setting in asked.items() if name not in known]
+        if new:
+            found |= {"settings": found["settings"] + new, "command": note["command"]}
+            write_text(path, json.dumps(found, indent=2) + "\n")
         return found
 
     def append(self, row: Mapping[str, Any]) -> None:

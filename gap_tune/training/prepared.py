@@ -146,7 +146,7 @@ def prepare(config: Mapping[str, Any]) -> PreparedTrial:
         optimizer,
         settings.schedule,
         steps=settings.epochs * steps,
-        warmup_steps=round(settings.warmup_epochs * steps),
+        warmup_steps=settings.warmup(steps),
     )
     joined = ranks.join(model)
     forward: Any = torch.compile(joined) if settings.compile else joined

@@ -24,6 +24,8 @@ class Settings:
         seed: Fixes initial weights, data order and augmentation; the splits are the same for all.
         schedule: "cosine", "step" or "none".
         warmup_epochs: Length of the linear warm-up.
+        warmup_steps: The same in optimizer steps, for whatever ``warmup_epochs`` says; None leaves
+            it to that.
         reports_per_epoch: How often to evaluate and report.
         checkpoints_per_epoch: How many reports of an epoch come with a checkpoint; a fault costs
             what was trained since the last.
@@ -47,6 +49,7 @@ class Settings:
     epochs: int
     schedule: str
     warmup_epochs: float
+    warmup_steps: int | None = None
     seed: int = 0
     reports_per_epoch: int = 1
     checkpoints_per_epoch: int = 1
@@ -86,6 +89,8 @@ class Settings:
         check_count("accumulate", self.accumulate)
         check_count("workers", self.workers, 0)
         check_range("warmup_epochs", self.warmup_epochs, 0.0, float("inf"))
+        if self.warmup_steps is not None:
+            check_count("warmup_steps", self.warmup_steps, 0)
         check_range("held_out_share", self.held_out_share, 0.0, 1.0, low_open=True, high_open=True)
         if self.clip is not None:
             check_range("clip", self.clip, 0.0, float("inf"), low_open=True)
@@ -98,6 +103,16 @@ class Settings:
             raise InvalidValueError(
                 f"accumulate must divide batch_size, {self.batch_size}, but got {self.accumulate}."
             )
+
+    def warmup(self, steps_per_epoch: int) -> int:
+        """Return the length of the linear warm-up in optimizer steps.
+
+        Args:
+            steps_per_epoch: Optimizer steps of an epoch.
+        """
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return round(self.warmup_epochs * steps_per_epoch)
 
 
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

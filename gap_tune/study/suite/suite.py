@@ -109,7 +109,7 @@ class Suite:
         conditions = self.settings[setting]
         recipe = conditions.recipe_of(arm)
         own = _completed(arm.configuration(conditions.family), conditions)
-        return {"setting": setting, **conditions.settings, **recipe, **own}
+        return {"setting": setting, **conditions.settings_of(arm), **recipe, **own}
 
 
 def _completed(own: dict[str, Any], conditions: Conditions) -> dict[str, Any]:
