@@ -28,7 +28,9 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     # A damaged file ends early, or fails its check.
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InvalidValueError(f"{path} must be a file that can be read, but: {error}.") from None
+        raise InvalidValueError(
+            f"{path} must be a file that can be read, but got: {error}."
+        ) from None
     start = 4 + 4 * dimensions
     if content[:4] != _BYTES + bytes([dimensions]) or len(content) < start:
         raise InvalidValueError(
