@@ -105,7 +105,7 @@ class FashionMNIST(Classification):
         """
         folder = check_folder(
             "folder",
-            FOLDER if self.folder is None else self.folder,
+            str(FOLDER) if self.folder is None else self.folder,
             "Fashion-MNIST's files in idx format (Debian's package dataset-fashion-mnist has them)",
         )
         files = [
