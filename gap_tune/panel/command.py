@@ -59,8 +59,12 @@ def panel(
         chosen = chosen.quick()
     if arms is not None:
         chosen = replace(chosen, arms=tuple(name.strip() for name in arms.split(",")))
-    given = {"lr_span": lr_span, "lr_count": lrs, "seeds": seeds}
-    chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
+    chosen = replace(
+        chosen,
+        lr_span=chosen.lr_span if lr_span is None else lr_span,
+        lr_count=chosen.lr_count if lrs is None else lrs,
+        seeds=chosen.seeds if seeds is None else seeds,
+    )
     folder = out or Path("gap_tune_results") / ("panel-quick" if quick else "panel")
     console = Console()
     cores = (os.cpu_count() or 1) if cpus is None else cpus
