@@ -16,6 +16,16 @@ Arms = Annotated[str | None, typer.Option(help="Methods, by commas. [default: th
 Kind = Annotated[
     Literal["pool", "ray"], typer.Option(help="What does the runs: processes here, or Ray Tune.")
 ]
+Half = Annotated[
+    Literal["development", "held-out", "both"],
+    typer.Option(help="Settings to make a rule with, or those kept back to judge it by."),
+]
+Span = Annotated[
+    float | None, typer.Option(help="Largest over smallest learning rate. [default: the settings']")
+]
+Rates = Annotated[int | None, typer.Option(help="Learning rates. [default: the settings']")]
+Seeds = Annotated[int | None, typer.Option(help="Paired seeds. [default: the settings']")]
+Skip = Annotated[bool, typer.Option(help="Leave settings out whose data are not here.")]
 Settings = Annotated[Path | None, typer.Option(help="YAML file. [default: gap_tune's own]")]
 
 
@@ -25,11 +35,17 @@ def panel(
     quick: Quick = False,
     arms: Arms = None,
     settings: Settings = None,
+    half: Half = "development",
+    lr_span: Span = None,
+    lrs: Rates = None,
+    seeds: Seeds = None,
+    skip_missing: Skip = False,
     runner: Kind = "pool",
 ) -> None:
     """Judge the default rule on many small tasks; the same command continues a killed panel."""
     from dataclasses import replace
 
+    from gap_tune.panel.missing import with_data
     from gap_tune.panel.page import write_page
     from gap_tune.panel.panel import run_panel
     from gap_tune.panel.scores import score
@@ -38,17 +54,24 @@ def panel(
     from gap_tune.panel.verdict import verdict
     from gap_tune.study import PoolRunner, RayRunner, Resources, Runner
 
-    chosen = read_settings(settings)
+    chosen = read_settings(settings).of_half(half)
     if quick:
         chosen = chosen.quick()
     if arms is not None:
         chosen = replace(chosen, arms=tuple(name.strip() for name in arms.split(",")))
+    chosen = replace(
+        chosen,
+        lr_span=chosen.lr_span if lr_span is None else lr_span,
+        lr_count=chosen.lr_count if lrs is None else lrs,
+        seeds=chosen.seeds if seeds is None else seeds,
+    )
     folder = out or Path("gap_tune_results") / ("panel-quick" if quick else "panel")
     console = Console()
     cores = (os.cpu_count() or 1) if cpus is None else cpus
     does: Runner = PoolRunner(cores)
     if runner == "ray":
         does = RayRunner(Resources(cpus=cores), folder / "ray")
+    chosen = with_data(chosen, console, skip_missing=skip_missing)
     try:
         note, rows = run_panel(chosen, folder, does, console=console)
     except KeyboardInterrupt:

@@ -13,7 +13,14 @@ from gap_tune.workloads.text.characters import Characters
 class ShippedText(Characters):
     """A transformer of one block on the descriptions of scikit-learn's tables, 43,000 characters.
 
-    Small enough for hundreds of runs: 32 characters at once, a width of 32, no dropout.
+    Small enough for hundreds of runs: two heads, no dropout.
+
+    Args:
+        window: Characters that the model sees at once.
+        width: Size of a character's representation.
+
+    Raises:
+        InvalidValueError: When an option is out of range.
     """
 
     name = "shipped-text"
@@ -26,8 +33,8 @@ class ShippedText(Characters):
     recipes: ClassVar[Recipes] = {"sgd": {"lr": 0.2, "weight_decay": 0.0}}
     evaluation_batch_size = 256
 
-    def __init__(self) -> None:
+    def __init__(self, *, window: int = 32, width: int = 32) -> None:
         found = find_spec("sklearn.datasets.descr")
         folders = (found and found.submodule_search_locations) or []
         files = [str(path) for folder in folders for path in sorted(Path(folder).glob("*.rst"))]
-        super().__init__(files=files, window=32, layers=1, heads=2, width=32, dropout=0.0)
+        super().__init__(files=files, window=window, layers=1, heads=2, width=width, dropout=0.0)

@@ -34,6 +34,8 @@ class Conditions:
         metric: Reported metric to compare by.
         mode: "min" or "max".
         lrs: At how many learning rates a sweep trains each arm; 1 is the recipe's.
+        weight_decay: Weight decay of the study's family, and of arms that are like it; None is each
+            family's recipe.
     """
 
     settings: Mapping[str, Any]
@@ -42,6 +44,7 @@ class Conditions:
     metric: str
     mode: str
     lrs: int = 1
+    weight_decay: float | None = None
 
     @property
     def family(self) -> str:
@@ -66,10 +69,22 @@ class Conditions:
         """
         family = get_family(arm.family_in(self.family))
         own = family.recipe(self.workload)
+        # SGD's decay is part of the gradient, AdamW's is not: one says nothing about the other.
+        if self.weight_decay is not None and self.family in (family.name, family.like):
+            own["weight_decay"] = self.weight_decay
         if family.lr is not None:
             return own
         usual = get_family(self.family).recipe(self.workload)
         return {**own, "lr": own["lr"] * (self.lr / usual["lr"])}
+
+    def settings_of(self, arm: Arm) -> Mapping[str, Any]:
+        """Return what an arm's configurations have in common with those of all others.
+
+        A family that is meant for a learning-rate schedule of its own keeps that.
+        """
+        if get_family(arm.family_in(self.family)).schedule is None:
+            return self.settings
+        return {name: value for name, value in self.settings.items() if name != "schedule"}
 
     def lr_range_of(self, arm: Arm) -> tuple[float, float]:
         """Return where to search an arm's learning rate."""

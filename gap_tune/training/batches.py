@@ -70,7 +70,7 @@ def load(
     """Yield (inputs, targets) of every set of indices."""
     if isinstance(samples, TensorDataset):
         for chosen in indices:
-            yield tuple(tensor[chosen] for tensor in samples.tensors)
+            yield tuple(tensor.index_select(0, chosen) for tensor in samples.tensors)
         return
     yield from DataLoader(
         samples,  # type: ignore[arg-type]

@@ -58,8 +58,9 @@ class Learner:
         for batch in parts:
             inputs, targets = self.placement.move(batch)
             loss = self.loss(self._workload.augment(inputs, augmentation), targets)
-            self.scaler.scale(loss / len(parts)).backward()
             losses.append(loss.detach())
+            share = loss if len(parts) == 1 else loss / len(parts)
+            self.scaler.scale(share).backward()
         if self._clip is not None:
             self.scaler.unscale_(self.optimizer)
             groups = self.optimizer.param_groups
@@ -67,7 +68,8 @@ class Learner:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._schedule.step()
-        return torch.stack(losses).mean()
+        # The mean of one is that one; small models feel every operation.
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def loss(self, inputs: Any, targets: Any) -> Tensor:
         """Return the loss of a batch on the device, in the placement's precision."""

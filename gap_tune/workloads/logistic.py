@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -48,28 +49,32 @@ class Logistic(Classification):
 
     def data(self) -> Splits:
         """Return the stratified split."""
-        from sklearn import datasets
-        from sklearn.model_selection import train_test_split
+        return _split(self.table)
 
-        loaded: Any = getattr(datasets, f"load_{self.table.replace('-', '_')}")()
-        train, rest, train_y, rest_y = train_test_split(
-            loaded.data,
-            loaded.target,
-            test_size=0.4,
-            random_state=_SPLIT_SEED,
-            stratify=loaded.target,
-        )
-        validation, test, validation_y, test_y = train_test_split(
-            rest, rest_y, test_size=0.5, random_state=_SPLIT_SEED, stratify=rest_y
-        )
-        mean, deviation = train.mean(0), train.std(0) + 1e-6
-        # A pixel that is always black in training may be grey elsewhere, and then is no giant.
-        deviation[train.std(0) == 0.0] = 1.0
 
-        def dataset(x: Any, y: Any) -> TensorDataset:
-            features = torch.as_tensor((x - mean) / deviation, dtype=torch.float32)
-            return TensorDataset(features, torch.as_tensor(y, dtype=torch.long))
+@cache
+def _split(table: str) -> Splits:
+    """Return a table's split, once for all trials of a process."""
+    from sklearn import datasets
+    from sklearn.model_selection import train_test_split
 
-        return Splits(
-            dataset(train, train_y), dataset(validation, validation_y), dataset(test, test_y)
-        )
+    loaded: Any = getattr(datasets, f"load_{table.replace('-', '_')}")()
+    train, rest, train_y, rest_y = train_test_split(
+        loaded.data,
+        loaded.target,
+        test_size=0.4,
+        random_state=_SPLIT_SEED,
+        stratify=loaded.target,
+    )
+    validation, test, validation_y, test_y = train_test_split(
+        rest, rest_y, test_size=0.5, random_state=_SPLIT_SEED, stratify=rest_y
+    )
+    mean, deviation = train.mean(0), train.std(0) + 1e-6
+    # A pixel that is always black in training may be grey elsewhere, and then is no giant.
+    deviation[train.std(0) == 0.0] = 1.0
+
+    def dataset(x: Any, y: Any) -> TensorDataset:
+        features = torch.as_tensor((x - mean) / deviation, dtype=torch.float32)
+        return TensorDataset(features, torch.as_tensor(y, dtype=torch.long))
+
+    return Splits(dataset(train, train_y), dataset(validation, validation_y), dataset(test, test_y))

@@ -63,6 +63,19 @@ def test_the_command_ends_with_table_verdict_csv_and_page(
     assert "the settings must be those that the panel" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_options_go_over_the_settings_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file, out = write_settings(tmp_path), tmp_path / "out"
+    arguments = ["--settings", str(file), "--out", str(out), "--cpus", "1", "--arms", "fixed:0.9"]
+    arguments += ["--lr-span", "1000", "--lrs", "3", "--seeds", "3", "--half", "both"]
+    assert call(monkeypatch, *arguments) == 0
+    rates = sorted({row["lr"] for row in lines(out)})
+    assert (len(rates), rates[-1] / rates[0]) == (3, pytest.approx(1000.0, rel=1e-3))
+    assert len({row["seed"] for row in lines(out)}) == 3
+    note = json.loads((out / "panel.json").read_text())
+    assert [note[key] for key in ("lr_span", "lr_count", "seeds")] == [1000.0, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -71,6 +84,10 @@ def test_the_command_ends_with_table_verdict_csv_and_page(
         (["--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
         (["--cpus", "many"], "Invalid value for '--cpus'"),
         (["--runner", "ray", "--cpus", "0"], "cpus must be an integer of at least 1, but got 0"),
+        (["--half", "third"], "Invalid value for '--half'"),
+        (["--seeds", "1"], "seeds must be an integer of at least 2, but got 1"),
+        (["--lrs", "0"], "lr_count must be an integer of at least 1, but got 0"),
+        (["--lr-span", "0.5"], "lr_span must be a number in [1, inf), but got 0.5"),
         (["--runner", "slurm"], "Invalid value for '--runner'"),
     ],
 )

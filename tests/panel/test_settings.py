@@ -9,6 +9,7 @@ import pytest
 from gap_tune.errors import InvalidValueError
 from gap_tune.panel.settings import PanelSettings, Setting, read_settings
 from gap_tune.study import Suite, parse_arm
+from gap_tune.training.settings import Settings
 from gap_tune.workloads import get_workload
 from tests.panel.tiny import SETTINGS, write_settings
 
@@ -19,12 +20,18 @@ def rates_of(suite: Suite, setting: str, arm: str) -> list[float]:
 
 def test_the_shipped_panel_is_as_large_as_it_must_be() -> None:
     panel = read_settings()
-    assert len(panel.settings) >= 8
+    assert len(panel.settings) >= 28
     assert panel.seeds == 4
     assert {setting.family for setting in panel.settings} == {"sgd", "adamw"}
-    assert len({setting.workload for setting in panel.settings}) >= 4
+    families = [setting.family for setting in panel.settings]
+    assert families.count("sgd") == families.count("adamw")
+    assert len({setting.workload for setting in panel.settings}) >= 8
     assert len({setting.options.get("label_noise") for setting in panel.settings}) >= 3
-    assert len({setting.batch_size for setting in panel.settings}) >= 3
+    batches = {setting.batch_size for setting in panel.settings}
+    assert {min(batches), max(batches)} == {16, 1024}
+    assert {setting.schedule for setting in panel.settings} == {None, "none", "step"}
+    assert any(setting.warmup_steps for setting in panel.settings)
+    assert any(setting.weight_decay for setting in panel.settings)
     assert {"gap", "gap-trial", "gap-paper", "switch", "yellowfin"} < set(panel.arms)
     suite = panel.suite()
     jobs = suite.jobs()
@@ -34,6 +41,19 @@ def test_the_shipped_panel_is_as_large_as_it_must_be() -> None:
             rates = rates_of(suite, setting.name, arm)
             assert len(rates) >= 4
             assert rates[-1] / rates[0] == pytest.approx(30.0, rel=1e-3)
+
+
+def steps_of(setting: Setting) -> int:
+    # Fashion-MNIST need not be here: its options say how much of it trains.
+    told = setting.options.get("train_images")
+    samples = told or len(get_workload(setting.workload, setting.options).data().train)
+    return setting.epochs * (samples // setting.batch_size)
+
+
+def test_at_least_four_shipped_runs_are_long() -> None:
+    steps = [steps_of(setting) for setting in read_settings().settings]
+    assert sum(count >= 2000 for count in steps) >= 4
+    assert min(steps) >= 90
 
 
 def test_learning_rates_lie_around_the_recipe_and_move_with_the_middle() -> None:
@@ -48,6 +68,27 @@ def test_learning_rates_lie_around_the_recipe_and_move_with_the_middle() -> None
     for arm in ("gap", "switch", "fixed:0.5"):
         assert rates_of(suite, moved.name, arm)[2] == pytest.approx(moved.lr)
     assert rates_of(suite, moved.name, "yellowfin")[2] == 1.0
+
+
+def test_schedule_warm_up_and_weight_decay_reach_the_arms_that_they_are_for() -> None:
+    setting = Setting(
+        "one", "digits-mlp", "sgd", 64, 2, schedule="step", warmup_steps=7, weight_decay=0.5
+    )
+    arms = ("gap", "fixed:0.5", "switch", "schedulefree", "prodigy")
+    jobs = PanelSettings((setting,), arms, seeds=2, lr_count=1).suite().jobs()
+    configs = {job.config["arm"]: job.config for job in jobs}
+    assert {config["warmup_steps"] for config in configs.values()} == {7}
+    decays = {arm: config["weight_decay"] for arm, config in configs.items()}
+    # AdamW's decay is another quantity than SGD's.
+    assert decays == {**dict.fromkeys(arms, 0.5), "prodigy": 0.01}
+    schedules = {
+        arm: Settings.of(get_workload("digits-mlp"), config).schedule
+        for arm, config in configs.items()
+    }
+    # Schedule-free optimizers are meant for none.
+    assert schedules == {**dict.fromkeys(arms, "step"), "schedulefree": "none"}
+    plain = Setting("one", "digits-mlp", "sgd", 64, 2).conditions().settings
+    assert not {"schedule", "warmup_steps"} & set(plain)
 
 
 def test_the_quick_panel_is_small() -> None:
@@ -91,6 +132,15 @@ def test_configurations_are_those_of_a_studys_first_trials(tmp_path: Path) -> No
         ("epochs: 2", "epochs: 2\n    lr: -1.0", 12, "lr of setting 'one'"),
         ("epochs: 2", "epochs: 2\n    lr: fast", 12, "lr must be a number, but got 'fast'"),
         ("epochs: 2", "epochs: 2\n    quick: 1", 12, "quick must be true or false, but got 1"),
+        (
+            "epochs: 2",
+            "epochs: 2\n    schedule: up",
+            12,
+            "must be one of (None, 'cosine', 'step', 'none'), but got 'up'",
+        ),
+        ("epochs: 2", "epochs: 2\n    warmup_steps: -1", 12, "of at least 0, but got -1"),
+        ("epochs: 2", "epochs: 2\n    weight_decay: -1.0", 12, "weight_decay of setting 'one'"),
+        ("epochs: 2", "epochs: 2\n    half: up", 12, "('development', 'held-out'), but got 'up'"),
         (": quadratic", ": imagenet", 7, "workload must be one of"),
         (": quadratic", ": collections:Counter", 7, "must be a class with model, data, loss"),
         ("noise: 0.5", "noise: -1.0", 6, "noise must be"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import sysconfig
@@ -44,6 +45,10 @@ def cases(root: Path) -> dict[str, Case]:
         Case("digits-mlp", {"label_noise": 0.3}, 512),
         Case("digits-cnn", {}, 512),
         Case("digits-resnet", {}, 512),
+        Case("digits-tanh", {"depth": 2, "width": 8}, 512),
+        Case("digits-attention", {"width": 8}, 512),
+        Case("regression", {"table": "teacher", "samples": 160}, 48),
+        Case("fashion-mnist", fashion_options(root / "fashion"), 8),
         Case("cifar10", {"folder": str(root), "check_md5": False, "validation_images": 4}),
         Case("cifar100", {"folder": str(root), "check_md5": False, "validation_images": 4}),
         Case("vit", vit_options(root / "images"), 6),
@@ -76,8 +81,13 @@ def vit_options(folder: Path) -> dict[str, Any]:
     }
 
 
+def fashion_options(folder: Path) -> dict[str, Any]:
+    return {"folder": str(folder), "validation_images": 8, "pixels": 7, "batch_norm": True}
+
+
 def write(root: Path) -> None:
     """Write everything that ``cases`` needs into a folder."""
+    write_fashion(root / "fashion")
     write_cifar10(root)
     write_cifar100(root)
     for split, each in (("train", 7), ("val", 4)):
@@ -107,6 +117,27 @@ def write_cifar100(root: Path) -> None:
     for name, count in (("train", 20), ("test", 4)):
         dump(folder / name, {"data": pixels(count), "fine_labels": list(range(80, 80 + count))})
     dump(folder / "meta", {"fine_label_names": [f"class {i}" for i in range(100)]})
+
+
+def idx(array: np.ndarray) -> bytes:
+    """Return an array of bytes as an idx file holds it."""
+    shape = np.array(array.shape, ">u4").tobytes()
+    return b"\x00\x00\x08" + bytes([array.ndim]) + shape + array.tobytes()
+
+
+def write_fashion(folder: Path) -> None:
+    """Write Fashion-MNIST's four files with made-up images, two of them compressed."""
+    folder.mkdir()
+    chance = np.random.default_rng(0)
+    for part, count, packed in (("train", 24, True), ("t10k", 6, False)):
+        images = chance.integers(256, size=(count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            name, content = f"{part}-{kind}-ubyte", idx(array)
+            if packed:
+                (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+            else:
+                (folder / name).write_bytes(content)
 
 
 def dump(path: Path, entry: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from tests.workloads.data import cases
 # so do images and answers that are made up.
 RECURRING = ("quadratic", "cifar10", "cifar100", "language", "characters")
 # Two steps on a few images of noise.
-UNLEARNED = ("vit",)
+UNLEARNED = ("vit", "fashion-mnist")
 
 
 class OnSmallData(WorkloadContract):

@@ -72,5 +72,8 @@ def test_the_sizes_that_are_told_are_right(root: Path) -> None:
     assert size("digits-mlp") == 26_122
     assert size("digits-cnn") == 6_090
     assert size("digits-resnet") == 19_706
+    for name, parameters in (("digits-tanh", 10_602), ("digits-attention", 3_754)):
+        assert sum(p.numel() for p in get_workload(name).model().parameters()) == parameters
+    assert sum(p.numel() for p in get_workload("fashion-mnist").model().parameters()) == 55_050
     assert size("cifar10") == 11_173_962
     assert size("cifar100") == 11_220_132

@@ -63,10 +63,12 @@ class Journal:
 
         Args:
             described: What no later session may change, as of ``Suite.describe``. The default rule
-                and the version of gap_tune belong to it, too.
+                and the version of gap_tune belong to it, too. Under "settings" it lists mappings,
+                each with a "name"; there may be others than the folder's, as the halves of a panel
+                have, and one that both have must be the same in both.
 
         Returns:
-            The note, as it was written first.
+            The note, as it was written first, with the settings that have come since.
 
         Raises:
             InvalidValueError: When the folder cannot be written.
@@ -82,6 +84,9 @@ class Journal:
             write_text(path, json.dumps(note, indent=2) + "\n")
             return note
         found = read_note(self.folder, self.kind)
+        known, asked = ({s["name"]: s for s in note["settings"]} for note in (found, compared))
+        # Compared is what both have: only that may not differ.
+        compared["settings"] = [asked.get(name, setting) for name, setting in known.items()]
         differing = [key for key, value in compared.items() if found.get(key) != value]
         if differing:
             raise StateError(
@@ -89,6 +94,11 @@ class Journal:
                 f"{self.folder} was started with, but got others: choose another folder, or go "
                 "back to those."
             )
+        new = [setting for name, setting in asked.items() if name not in known]
+        if new:
+            command = _circumstances()["command"]
+            found |= {"settings": found["settings"] + new, "command": command}
+            write_text(path, json.dumps(found, indent=2) + "\n")
         return found
 
     def append(self, row: Mapping[str, Any]) -> None:

@@ -89,10 +89,10 @@ class Suite:
     def describe(self) -> dict[str, Any]:
         """Return what results depend on besides the code, as JSON values, arms left out."""
         return {
-            "settings": {
-                name: {**conditions.settings, "lr": conditions.lr}
+            "settings": [
+                {"name": name, **conditions.settings, "lr": conditions.lr}
                 for name, conditions in self.settings.items()
-            },
+            ],
             "seeds": self.seeds,
             "lr_span": self.lr_span,
             "lr_count": self.lr_count,
@@ -126,7 +126,7 @@ class Suite:
         conditions = self.settings[setting]
         recipe = conditions.recipe_of(arm)
         own = _completed(arm.configuration(conditions.family), conditions)
-        return {"setting": setting, **conditions.settings, **recipe, **own}
+        return {"setting": setting, **conditions.settings_of(arm), **recipe, **own}
 
 
 def _completed(own: dict[str, Any], conditions: Conditions) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.workloads.base import Recipes, Splits, Workload
+from gap_tune.workloads.transformer import TransformerBlock
 
 # Where train, validation and test end, as shares of the text.
 _ENDS = (0.0, 0.8, 0.9, 1.0)
@@ -132,7 +133,9 @@ class CharacterGPT(nn.Module):
         super().__init__()
         self.characters = nn.Embedding(characters, width)
         self.places = nn.Parameter(torch.zeros(window, width))
-        self.blocks = nn.Sequential(*(_Block(heads, width, dropout) for _ in range(layers)))
+        self.blocks = nn.Sequential(
+            *(TransformerBlock(heads, width, dropout, causal=True) for _ in range(layers))
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, characters, bias=False)
         for weight in (self.characters.weight, self.places, self.head.weight):
@@ -143,35 +146,6 @@ class CharacterGPT(nn.Module):
         x = self.characters(tokens) + self.places[: tokens.shape[1]]
         logits: Tensor = self.head(self.norm(self.blocks(x)))
         return logits
-
-
-class _Block(nn.Module):
-    def __init__(self, heads: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self._heads = heads
-        self._dropout = dropout
-        self.before = nn.LayerNorm(width)
-        self.attention = nn.Linear(width, 3 * width)
-        self.gather = nn.Linear(width, width)
-        self.think = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Linear(4 * width, width),
-            nn.Dropout(dropout),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (
-            part.unflatten(-1, (self._heads, -1)).transpose(1, 2)
-            for part in self.attention(self.before(x)).chunk(3, dim=-1)
-        )
-        seen = functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, dropout_p=self._dropout if self.training else 0.0
-        )
-        x = x + self.gather(seen.transpose(1, 2).flatten(2))
-        thought: Tensor = x + self.think(x)
-        return thought
 
 
 def _texts(path: Path) -> list[Path]:

@@ -1,12 +1,13 @@
-"""Three networks on the real 8x8 handwritten digits that scikit-learn ships."""
+"""Networks on the real 8x8 handwritten digits that scikit-learn ships."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from gap_tune.errors import check_range
@@ -20,7 +21,7 @@ _HIDDEN = 128
 _SPLIT_SEED = 0
 
 
-class _Digits(Classification):
+class Digits(Classification):
     """1,797 digits of 8x8 pixels, split 60/20/20.
 
     Args:
@@ -40,31 +41,46 @@ class _Digits(Classification):
 
     def data(self) -> Splits:
         """Return the stratified 60/20/20 split, pixels standardised by the train split."""
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        digits = load_digits()
-        images, labels = digits.images[:, None].astype("float32"), digits.target
-        train, rest, train_y, rest_y = train_test_split(
-            images, labels, test_size=0.4, random_state=_SPLIT_SEED, stratify=labels
-        )
-        validation, test, validation_y, test_y = train_test_split(
-            rest, rest_y, test_size=0.5, random_state=_SPLIT_SEED, stratify=rest_y
-        )
-        mean, deviation = train.mean(), train.std()
-
-        def dataset(x: object, y: object) -> TensorDataset:
-            pixels = (torch.as_tensor(x) - mean) / deviation
-            return TensorDataset(pixels, torch.as_tensor(y, dtype=torch.long))
-
+        train, train_labels, *held_back = _split()
+        noisy = with_label_noise(train_labels.numpy(), self.label_noise)
+        validation, validation_labels, test, test_labels = held_back
         return Splits(
-            dataset(train, with_label_noise(train_y, self.label_noise)),
-            dataset(validation, validation_y),
-            dataset(test, test_y),
+            TensorDataset(train, torch.from_numpy(noisy)),
+            TensorDataset(validation, validation_labels),
+            TensorDataset(test, test_labels),
         )
 
 
-class DigitsMLP(_Digits):
+@cache
+def _split() -> tuple[Tensor, ...]:
+    """Return images and labels of train, validation and test, once for all trials of a process.
+
+    Reading and splitting them takes as long as fifty steps of a small model.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images, labels = digits.images[:, None].astype("float32"), digits.target
+    train, rest, train_y, rest_y = train_test_split(
+        images, labels, test_size=0.4, random_state=_SPLIT_SEED, stratify=labels
+    )
+    validation, test, validation_y, test_y = train_test_split(
+        rest, rest_y, test_size=0.5, random_state=_SPLIT_SEED, stratify=rest_y
+    )
+    mean, deviation = train.mean(), train.std()
+    parts = ((train, train_y), (validation, validation_y), (test, test_y))
+    return tuple(
+        tensor
+        for x, y in parts
+        for tensor in (
+            (torch.as_tensor(x) - mean) / deviation,
+            torch.as_tensor(y, dtype=torch.long),
+        )
+    )
+
+
+class DigitsMLP(Digits):
     """A perceptron with two hidden layers of 128, 26,122 parameters."""
 
     name = "digits-mlp"
@@ -84,7 +100,7 @@ class DigitsMLP(_Digits):
         )
 
 
-class DigitsCNN(_Digits):
+class DigitsCNN(Digits):
     """Two convolutions with pooling and a linear head, 6,090 parameters."""
 
     name = "digits-cnn"
@@ -107,7 +123,7 @@ class DigitsCNN(_Digits):
         )
 
 
-class DigitsResNet(_Digits):
+class DigitsResNet(Digits):
     """A ResNet of two stages, 19,706 parameters."""
 
     name = "digits-resnet"

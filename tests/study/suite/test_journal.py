@@ -49,6 +49,22 @@ def test_a_folder_belongs_to_one_suite(tmp_path: Path) -> None:
         journal.begin(fewer.describe())
 
 
+def test_a_folder_of_one_half_may_be_extended_to_both(tmp_path: Path) -> None:
+    panel, journal = read_settings(), Journal(tmp_path)
+    half = journal.begin(panel.of_half("development"))
+    note = journal.begin(panel.of_half("held-out"))
+    assert {each["name"] for each in note["settings"]} == {each.name for each in panel.settings}
+    assert note["settings"][: len(half["settings"])] == half["settings"]
+    assert {each["half"] for each in note["settings"]} == {"development", "held-out"}
+    # It is written, and asking for less, or for all, changes nothing.
+    for again in ("development", "both"):
+        assert journal.begin(panel.of_half(again)) == note
+    first = panel.settings[0]
+    other = replace(panel, settings=(replace(first, epochs=first.epochs + 1),))
+    with pytest.raises(StateError, match="the settings must be those"):
+        journal.begin(other)
+
+
 @pytest.mark.parametrize("key", ["rule", "version"])
 def test_another_default_rule_or_version_is_refused(tmp_path: Path, key: str) -> None:
     journal = Journal(tmp_path / "out", "panel")
