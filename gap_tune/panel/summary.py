@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from gap_tune.errors import StateError
 from gap_tune.panel.measures.compared import MEASURES, TUNED
 from gap_tune.panel.measures.search import SWEEP
 from gap_tune.panel.measures.standing import Standing
@@ -26,10 +27,15 @@ def standing(scores: Scores, arm: str, measure: str, rival: str | None = None) -
         arm: The arm.
         measure: "tuned", "across" or "per_rate".
         rival: Another arm; None takes each setting's best fixed momenta in hindsight.
+
+    Raises:
+        StateError: When there is no fixed arm.
     """
     logs = scores.compared[measure].logs
     if logs is None:
-        raise ValueError("a standing needs a fixed arm to stand against.")
+        raise StateError(
+            f"a panel must hold an arm of fixed momentum to compare with, but got {scores.arms}."
+        )
     own = logs[:, scores.arms.index(arm)]
     if rival is not None:
         own = own - logs[:, scores.arms.index(rival)]

@@ -16,8 +16,6 @@ from gap_tune.tune.spelling import GAP_NAME
 
 Kind = Literal["gain", "as good", "no gain", "loss", "undecided"]
 
-# Of these nobody asks whether they are as good.
-_NOT_ASKED = ("gain", "undecided")
 _NOTHING = PairedDifference({}, math.nan, math.nan, (math.nan, math.nan), math.nan)
 
 
@@ -86,10 +84,13 @@ def verdict(study: Records | Comparison) -> Verdict:
         or _unreliable(difference, best, lost)
         or _tested(comparison, difference, equivalence, lost)
     )
+    # Of a loss that is beyond the margin, or may be, there is no more to say.
+    small = equivalence is not None and equivalence.shown
+    asked = ("as good", "no gain", "loss") if small else ("no gain",)
     details = (
         sentences.means(comparison),
         sentences.few_seeds(difference),
-        "" if lost or kind in _NOT_ASKED else sentences.within_margin(comparison, equivalence),
+        "" if lost or kind not in asked else sentences.within_margin(comparison, equivalence),
         sentences.on_test_data(comparison),
         sentences.hindsight(comparison),
         sentences.across_rates(comparison),

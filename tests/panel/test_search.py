@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gap_tune.errors import StateError
 from gap_tune.panel.measures.search import SWEEP, Trials
 from gap_tune.panel.scores import Scores, score
 from gap_tune.panel.summary import Survival, measures_table, search_table, shown_methods, standing
@@ -106,6 +107,12 @@ def test_groups_are_families_and_halves(scores: Scores) -> None:
     one = score(rows(("a", "b"), ARMS, known), note("a", "b"))
     assert [(group.family, group.half) for group in one.groups] == [("sgd", "")]
     assert one.groups[0].scores is one
+
+
+def test_without_a_fixed_arm_there_is_nowhere_to_stand() -> None:
+    alone = score(rows(("a", "b"), ("gap",), known), note("a", "b"))
+    with pytest.raises(StateError, match="an arm of fixed momentum to compare with"):
+        standing(alone, "gap", "tuned")
 
 
 def test_a_group_says_what_its_settings_alone_would() -> None:
