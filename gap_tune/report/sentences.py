@@ -113,11 +113,13 @@ def within_margin(comparison: Comparison, equivalence: Equivalence | None) -> st
     if is_fraction(what) and comparison.records.mode == "max":
         what = f"errors (1 - {what})"
     shown = "is shown" if equivalence.shown else "is not shown"
+    # Experiments that are no study of ours, and studies of earlier versions, state none.
+    stated = "the margin stated beforehand" if "margin" in comparison.records.study else "as usual"
     low, high = map(_relative, equivalence.interval)
     return (
-        f"That GAP is as good within {100 * equivalence.margin:g} %, the margin stated beforehand, "
-        f"{shown}: in {what} it is {_relative(equivalence.ratio)} (90% interval from {low} to "
-        f"{high}, two one-sided paired t tests, p = {number(equivalence.p_value)})."
+        f"That GAP is as good within {100 * equivalence.margin:g} %, {stated}, {shown}: in {what} "
+        f"it is {_relative(equivalence.ratio)} (90% interval from {low} to {high}, two one-sided "
+        f"paired t tests, p = {number(equivalence.p_value)})."
     )
 
 

@@ -71,7 +71,8 @@ CLOSE = {0: 0.302, 1: 0.349, 2: 0.2505}
 
 def test_as_good_within_the_margin_is_said_with_what_it_saves(make_records):
     worse = {seed: value + 0.2 for seed, value in BASE.items()}
-    answer = verdict(make_records({"gap": CLOSE, "fixed:0.9": BASE, "fixed:0": worse}))
+    finals = {"gap": CLOSE, "fixed:0.9": BASE, "fixed:0": worse}
+    answer = verdict(make_records(finals, study={"margin": 0.03}))
     assert answer.kind == "as good"
     assert answer.headline == (
         "GAP is as good as the best fixed momentum (fixed:0.9) within 3 %, at half the steps."
@@ -93,6 +94,12 @@ def test_the_margin_is_the_one_that_the_study_stated(make_records):
     strict = verdict(make_records(finals, study={"margin": 0.005}))
     assert strict.kind == "no gain"
     assert "as good within 0.5 %, the margin stated beforehand, is not shown" in strict.text
+
+
+def test_a_margin_that_nobody_stated_is_not_called_stated(make_records):
+    answer = verdict(make_records({"gap": CLOSE, "fixed:0.9": BASE}))
+    assert answer.kind == "as good"
+    assert "That GAP is as good within 3 %, as usual, is shown:" in answer.text
 
 
 def test_worse_though_within_the_margin_is_said_in_one_sentence(make_records):
