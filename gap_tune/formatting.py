@@ -7,6 +7,11 @@ from typing import Any
 
 _MOST_DIGITS = 5
 _LONGEST_VALUE = 300
+_PARTS = ("third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+# Beyond it a share is not called by a part that is near.
+_NEAR_PART = 0.05
+# From here on a share saves nothing worth a word.
+_SAVES_LITTLE = 0.95
 
 
 def number(value: float) -> str:
@@ -51,6 +56,25 @@ def plural(amount: float, noun: str) -> str:
     ('1 seed', '3 seeds')
     """
     return f"{count(amount)} {noun}{'' if amount == 1 else 's'}"
+
+
+def at_share(part: float, whole: float) -> str:
+    """Return what share of a cost another is, as a sentence goes on with it.
+
+    Nothing where little is saved, or there is no whole.
+
+    >>> at_share(100, 600), at_share(50, 100), at_share(40, 100), at_share(100, 100)
+    ('at a sixth of', 'at half', 'at 40 % of', '')
+    """
+    if not 0 < part < _SAVES_LITTLE * whole:
+        return ""
+    parts = round(whole / part)
+    if parts > len(_PARTS) + 2 or abs(part * parts / whole - 1) > _NEAR_PART:
+        return f"at {100 * part / whole:.0f} % of"
+    if parts == 2:
+        return "at half"
+    name = _PARTS[parts - 3]
+    return f"at {'an' if name.startswith('e') else 'a'} {name} of"
 
 
 def duration(seconds: float) -> str:

@@ -78,6 +78,13 @@ def compare(
     reports_per_epoch: Annotated[
         int | None, typer.Option(help="Reports, and decisions, per epoch. [default: 4]")
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Share by which GAP may differ from the best fixed momentum and be called as "
+            "good. [default: 0.03]"
+        ),
+    ] = None,
     cpus: Cpus = None,
     cpus_per_trial: Annotated[
         int | None, typer.Option(help="CPU cores of one trial. [default: 1]")
@@ -110,6 +117,7 @@ def compare(
         "metric": metric,
         "mode": mode,
         "reports_per_epoch": reports_per_epoch,
+        "margin": margin,
         "cpus": cpus,
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import gmean
 
-from gap_tune.panel.scores import ACROSS, TUNED, Scores
-from gap_tune.panel.summary import standing
+from gap_tune.panel.measures.compared import ACROSS, PER_RATE, TUNED
+from gap_tune.panel.measures.search import SWEEP
+from gap_tune.panel.scores import Group, Scores
+from gap_tune.panel.summary import shown_methods, standing
 from gap_tune.report.figures.rates import add_rates
 from gap_tune.report.figures.style import ArmLook, figure, floats, label
 from gap_tune.tune.spelling import is_fixed_name
@@ -22,7 +24,12 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "10px,3px")
 _GREYS = ("#B8BEC7", "#A1A8B2", "#8A919C", "#737A86", "#5C6370", "#454B57")
 # Room beside the outermost marks, in powers of ten.
 _MARGIN = 0.03
-_MEASURES = {TUNED: "each arm at its tuned learning rate", ACROSS: "mean over learning rates"}
+_MEASURES = {
+    TUNED: "each arm at its tuned learning rate",
+    ACROSS: "mean over learning rates",
+    PER_RATE: "at each learning rate against the one that is best there, mean over these",
+}
+_SWEEP_LOOK = ArmLook("#7A7F87", "dash", "line-ns-open", 3.0)
 
 
 def looks(scores: Scores) -> dict[str, ArmLook]:
@@ -44,7 +51,7 @@ def ratios(scores: Scores, measure: str) -> Any:
 
     Args:
         scores: The panel's scores.
-        measure: "tuned" or "across".
+        measure: "tuned", "across" or "per_rate".
     """
     plot = figure(
         f"Test loss over that of the best fixed momentum, {_MEASURES[measure]}: a mark per "
@@ -72,6 +79,45 @@ def ratios(scores: Scores, measure: str) -> Any:
     plot.add_vline(x=1.0, line={"width": 1, "dash": "dot", "color": "#7A7F87"})
     plot.update_layout(height=110 + 34 * len(order), margin={"t": 32})
     return plot
+
+
+def search(group: Group) -> Any:
+    """Return what the best of n random trials is expected to end with, a line per method."""
+    whose = ", ".join(filter(None, (group.title, group.half)))
+    plot = figure(
+        f"Search, {label(whose)}: expected test loss of the best of n random trials over that of "
+        "the best cell of the fixed grid in hindsight",
+        "trials",
+        "ratio of test losses",
+    )
+    styles = {SWEEP: _SWEEP_LOOK, **looks(group.scores)}
+    for method in shown_methods(group.scores):
+        curve, look = group.scores.curves[method], styles[method]
+        plot.add_scatter(
+            x=np.arange(1, len(curve.ratios) + 1, dtype=np.int32),
+            y=floats(curve.ratios),
+            name=label(method_title(method)),
+            mode="lines",
+            line={"color": look.colour, "dash": look.dash, "width": look.width},
+            customdata=floats(np.stack([curve.low, curve.high], axis=1)),
+            hovertemplate="%{x} trials: %{y:.3f}, 95 % interval %{customdata[0]:.3f} to "
+            "%{customdata[1]:.3f}",
+        )
+    plot.add_hline(y=1.0, line={"width": 1, "dash": "dot", "color": "#7A7F87"})
+    ticks = [1, 2, 3, 5, 8, 12, 20, 30]
+    plot.update_xaxes(type="log", tickvals=ticks, ticktext=list(map(str, ticks)))
+    plot.update_yaxes(tickformat="~g")
+    plot.update_layout(height=440, showlegend=True)
+    return plot
+
+
+def method_title(method: str) -> str:
+    """Return what a search method draws at random.
+
+    >>> method_title("sweep"), method_title("gap")
+    ('learning rate x momentum', 'learning rate, gap')
+    """
+    return "learning rate x momentum" if method == SWEEP else f"learning rate, {method}"
 
 
 def learning_rates(scores: Scores, setting: str) -> Any:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from gap_tune.files import write_text
 from gap_tune.panel import figures
-from gap_tune.panel.scores import MEASURES, Scores
-from gap_tune.panel.summary import arms_table, percent
+from gap_tune.panel.measures.compared import ACROSS, MEASURES, PER_RATE, TUNED
+from gap_tune.panel.measures.search import amount
+from gap_tune.panel.measures.standing import CLIP, percent
+from gap_tune.panel.scores import Group, Scores
+from gap_tune.panel.summary import arms_table, best_single, shown_methods, standing
 from gap_tune.panel.verdict import verdict
 from gap_tune.report.html import page_figure, render_page
+from gap_tune.report.search_curve import MOST_TRIALS
+
+_TITLES = {
+    TUNED: "at tuned learning rate",
+    ACROSS: "across learning rates",
+    PER_RATE: "per learning rate",
+}
+# How many trials the table of search curves has columns for.
+_SHOWN_TRIALS = (1, 2, 3, 5, 8, 12, 20, MOST_TRIALS)
 
 
 def write_page(scores: Scores, note: Mapping[str, Any], path: Path | str) -> Path:
@@ -31,8 +45,10 @@ def write_page(scores: Scores, note: Mapping[str, Any], path: Path | str) -> Pat
 def render(scores: Scores, note: Mapping[str, Any]) -> str:
     """Return the page's HTML."""
     # Without a fixed arm there is nothing to divide by.
-    compared = "tuned_ratio" in scores.cells
-    plots = [figures.ratios(scores, measure) for measure in MEASURES] if compared else []
+    compared = bool(scores.losses.fixed)
+    groups = scores.groups if compared else ()
+    plots = [figures.search(group) for group in groups]
+    plots += [figures.ratios(scores, measure) for measure in MEASURES] if compared else []
     courses = [figures.momenta(scores, setting) for setting in scores.settings]
     return render_page(
         "panel.html",
@@ -42,11 +58,20 @@ def render(scores: Scores, note: Mapping[str, Any]) -> str:
         arms=arms_table(scores).to_dict("records"),
         cells=[_setting_cells(scores, setting, note) for setting in scores.settings],
         compared=compared,
+        families=[_family(list(own)) for _, own in groupby(groups, key=lambda group: group.family)],
+        measures=_TITLES,
         percent=percent,
+        amount=amount,
+        clip=CLIP,
+        highest=math.exp(CLIP),
+        most=MOST_TRIALS,
+        steps=_SHOWN_TRIALS,
+        margin=scores.margin,
         runs=len(scores.runs),
         lost=scores.runs[scores.runs["status"] == "failed"].to_dict("records"),
         figures=[page_figure(plot) for plot in (*plots, *courses) if plot.data],
         ratio_figures=len(plots),
+        search_figures=len(groups),
         # The script's name for figures of which one at a time is shown.
         gains=[
             {"trial": name, **page_figure(figures.learning_rates(scores, name))}
@@ -59,3 +84,38 @@ def _setting_cells(scores: Scores, setting: str, note: Mapping[str, Any]) -> dic
     own = scores.cells[scores.cells["setting"] == setting]
     (told,) = [each for each in note["settings"] if each["name"] == setting]
     return {"name": setting, "rows": own.to_dict("records"), "told": told}
+
+
+def _family(groups: list[Group]) -> dict[str, Any]:
+    """Return what tables show of a family, halves beside each other."""
+    arms = groups[0].scores.arms
+    return {
+        "title": groups[0].title,
+        "halves": [
+            {
+                "name": group.half,
+                "settings": len(group.scores.settings),
+                "single": {name: best_single(group.scores, name) for name in MEASURES},
+                "search": [
+                    {"title": figures.method_title(name), "name": name, "curve": curve}
+                    for name in shown_methods(group.scores)
+                    for curve in [group.scores.curves[name]]
+                ],
+            }
+            for group in groups
+        ],
+        "rows": [
+            {"arm": arm, "places": [_places(group.scores, arm) for group in groups]} for arm in arms
+        ],
+    }
+
+
+def _places(scores: Scores, arm: str) -> dict[str, Any]:
+    """Return where an arm stands, by measure: against hindsight and the best single momentum."""
+    return {
+        measure: (
+            standing(scores, arm, measure),
+            standing(scores, arm, measure, best_single(scores, measure)),
+        )
+        for measure in MEASURES
+    }

@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict
 
 from gap_tune.errors import GapTuneError, InvalidValueError, check_count, check_range
+from gap_tune.records.records import DEFAULT_MARGIN
 from gap_tune.study.checked_yaml import FileKind, Flag, Number, Text, WholeNumber, checked
-from gap_tune.study.conditions import Conditions
+from gap_tune.study.conditions import Conditions, check_margin
 from gap_tune.study.grammar import parse_arm
 from gap_tune.study.suite.measuring import METRIC
 from gap_tune.study.suite.suite import Suite
@@ -146,6 +147,7 @@ class PanelSettings:
         seeds: Number of paired seeds.
         lr_span: Largest over smallest learning rate.
         lr_count: How many learning rates.
+        margin: Share by which an arm may differ from its rival and be as good.
 
     Raises:
         InvalidValueError: When a value is out of range or a name stands twice.
@@ -158,11 +160,13 @@ class PanelSettings:
     seeds: WholeNumber = 4
     lr_span: Number = 30.0
     lr_count: WholeNumber = 5
+    margin: Number = DEFAULT_MARGIN
 
     def __post_init__(self) -> None:
         check_count("seeds", self.seeds, 2)
         check_count("lr_count", self.lr_count)
         check_range("lr_span", self.lr_span, 1.0, float("inf"))
+        check_margin(self.margin)
         object.__setattr__(self, "arms", tuple(map(arm_name, self.arms)))
         tasks = tuple(setting.name for setting in self.settings)
         for kind, names in (("settings", tasks), ("arms", self.arms)):

@@ -1,85 +1,45 @@
-"""standing: where an arm is over all settings, against the best fixed momenta, in plain words."""
+"""standing: where an arm is over all settings, against the best fixed momenta, and what it cost."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
-from scipy import stats
 
-from gap_tune.panel.scores import MEASURES, TUNED, Scores
-from gap_tune.report.paired import CONFIDENCE
-from gap_tune.tune.spelling import is_fixed_name
+from gap_tune.errors import StateError
+from gap_tune.panel.measures.compared import MEASURES, TUNED
+from gap_tune.panel.measures.search import SWEEP
+from gap_tune.panel.measures.standing import Standing
+from gap_tune.panel.scores import Group, Scores
+from gap_tune.tune.spelling import fixed_name, is_fixed_name
 
-# From here on a percentage is harder to read than a factor.
-_LARGE = 10.0
-
-Kind = Literal["ahead", "level", "behind", "undecided"]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """An arm against another, or each setting's best fixed momentum, over all settings.
-
-    Attributes:
-        ratio: Geometric mean over settings of the loss over the rival's; below 1 is better.
-        low: Lower end of its 95 % interval: Student's t over the settings' logarithms, which holds
-            for settings like these.
-        high: Upper end.
-        settings: How many settings.
-    """
-
-    ratio: float
-    low: float
-    high: float
-    settings: int
-
-    @classmethod
-    def of(cls, logs: pd.Series) -> Standing:
-        """Return the standing of the settings' log ratios.
-
-        >>> import pandas as pd
-        >>> found = Standing.of(pd.Series([0.0, 0.1, 0.2]))
-        >>> round(found.ratio, 3), round(found.low, 3), round(found.high, 3)
-        (1.105, 0.862, 1.417)
-        """
-        count, mean = len(logs), float(logs.mean())
-        if count < 2:
-            return cls(math.exp(mean), math.nan, math.nan, count)
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * stats.sem(logs))
-        return cls(math.exp(mean), math.exp(mean - half), math.exp(mean + half), count)
-
-    @property
-    def kind(self) -> Kind:
-        """Whether the interval lies on one side of 1: "ahead", "behind", else "level"."""
-        if math.isnan(self.low):
-            return "undecided"
-        return "ahead" if self.high < 1.0 else "behind" if self.low > 1.0 else "level"
-
-    @property
-    def text(self) -> str:
-        """The numbers: per cent above or below the rival, with the interval."""
-        interval = ""
-        if not math.isnan(self.low):
-            interval = f" (95 % interval {percent(self.low)} to {percent(self.high)})"
-        return f"{percent(self.ratio)}{interval}"
+# What most who search only the learning rate leave momentum at.
+CUSTOMARY = fixed_name(0.9)
 
 
 def standing(scores: Scores, arm: str, measure: str, rival: str | None = None) -> Standing:
     """Return where an arm stands.
 
     Args:
-        scores: The panel's scores.
+        scores: The panel's scores, of at least one fixed arm.
         arm: The arm.
-        measure: "tuned" or "across".
-        rival: Another arm; None takes each setting's best fixed momentum in hindsight.
+        measure: "tuned", "across" or "per_rate".
+        rival: Another arm; None takes each setting's best fixed momenta in hindsight.
+
+    Raises:
+        StateError: When there is no fixed arm.
     """
-    logs = _log_ratios(scores, arm, measure)
+    logs = scores.compared[measure].logs
+    if logs is None:
+        raise StateError(
+            f"a panel must hold an arm of fixed momentum to compare with, but got {scores.arms}."
+        )
+    own = logs[:, scores.arms.index(arm)]
     if rival is not None:
-        logs = logs - _log_ratios(scores, rival, measure)
-    return Standing.of(logs)
+        own = own - logs[:, scores.arms.index(rival)]
+    return Standing.of(own, scores.margin)
 
 
 def best_single(scores: Scores, measure: str) -> str | None:
@@ -91,39 +51,144 @@ def best_single(scores: Scores, measure: str) -> str | None:
     return min(fixed, key=lambda arm: standing(scores, arm, measure).ratio, default=None)
 
 
+def shown_methods(scores: Scores) -> list[str]:
+    """Return the methods whose search curves are shown; none without fixed arms.
+
+    These are the sweep, searches of the learning rate alone with the customary momentum and with
+    the best single one of tuned learning rates, and every arm that is not fixed.
+    """
+    single = best_single(scores, TUNED)
+    if single is None:
+        return []
+    customary = [CUSTOMARY] if CUSTOMARY in scores.arms else []
+    others = [arm for arm in scores.arms if not is_fixed_name(arm)]
+    return list(dict.fromkeys([SWEEP, *customary, single, *others]))
+
+
+@dataclass(frozen=True)
+class Survival:
+    """Runs of an arm at the places, a setting, learning rate and seed, where fixed arms diverged.
+
+    Attributes:
+        places: Places where a fixed arm diverged.
+        survived: Of these, where the arm did not.
+        alone: Of those, where every fixed arm diverged.
+        lost: Places where the arm diverged and no fixed arm did.
+    """
+
+    places: int
+    survived: int
+    alone: int
+    lost: int
+
+    @classmethod
+    def of(cls, scores: Scores, arm: str) -> Survival:
+        """Return the count of an arm."""
+        diverged = scores.losses.diverged
+        own, fixed = diverged[:, scores.arms.index(arm)], diverged[:, scores.losses.fixed]
+        some, every = fixed.any(axis=1), bool(scores.losses.fixed) & fixed.all(axis=1)
+        return cls(*(int(each.sum()) for each in (some, some & ~own, every & ~own, own & ~some)))
+
+
 def arms_table(scores: Scores) -> pd.DataFrame:
     """Return one row per arm.
 
     Returns:
-        A table with the columns ``arm``; for each measure ``<measure>_ratio, _low, _high``
-        (see ``Standing``), ``_worst`` (the largest ratio of a setting), ``_wins``, ``_ties``,
-        ``_losses``; ``steps`` (of all runs), ``overhead_s`` (what they took longer than at the
-        fixed arms' time of a step), ``overhead_ms`` (median over settings of the median time of a
-        step, less that of the fixed arms), ``slowdown`` (the same as a factor), ``diverged``,
-        ``failed``, ``at_edge`` (settings whose tuned learning rate is the smallest or largest
-        tried).
+        A table with the columns ``arm``; for each measure ``<measure>_ratio, _low, _high, _median``
+        and ``_worst`` (see ``Standing``), ``_wins``, ``_ties``, ``_losses``; ``steps`` (of all
+        runs), ``overhead_s`` (what they took longer than at the fixed arms' time of a step),
+        ``overhead_ms`` (median over settings of the median time of a step, less that of the fixed
+        arms), ``slowdown`` (the same as a factor), ``diverged``, ``survived`` (places where a fixed
+        arm diverged and this one did not), ``failed``, ``at_edge`` (settings whose tuned learning
+        rate is the smallest or largest tried).
     """
     return pd.DataFrame([_arm_row(scores, arm) for arm in scores.arms])
+
+
+def measures_table(scores: Scores) -> pd.DataFrame:
+    """Return a row per family, half, arm and measure; empty without fixed arms.
+
+    Returns:
+        A table with the columns ``family`` and ``half`` ("all" where they are together), ``arm``,
+        ``measure``, ``settings``, ``ratio, low, high, median, worst`` (see ``Standing``), ``kind``,
+        ``single`` (the best single fixed momentum of these settings) and against it
+        ``single_ratio, single_low, single_high``.
+    """
+    return pd.DataFrame(list(_measure_rows(scores)))
+
+
+def _measure_rows(scores: Scores) -> Iterator[dict[str, Any]]:
+    for group in scores.groups if scores.losses.fixed else ():
+        for measure in MEASURES:
+            single = best_single(group.scores, measure)
+            for arm in scores.arms:
+                place = standing(group.scores, arm, measure)
+                other = standing(group.scores, arm, measure, single)
+                row = {**_named(group), "arm": arm, "measure": measure}
+                told = asdict(place)
+                names = ("settings", "ratio", "low", "high", "median", "worst")
+                yield (
+                    row
+                    | {name: told[name] for name in names}
+                    | {
+                        "kind": place.kind,
+                        "single": single,
+                        "single_ratio": other.ratio,
+                        "single_low": other.low,
+                        "single_high": other.high,
+                    }
+                )
+
+
+def search_table(scores: Scores) -> pd.DataFrame:
+    """Return a row per family, half, method and number of trials; empty without fixed arms.
+
+    Returns:
+        A table with the columns ``family`` and ``half`` ("all" where they are together),
+        ``method``, ``trials``, ``ratio, low, high, median`` (see ``Curve``), and of the method, the
+        same in all its rows, ``worth, worth_low, worth_high, match, match_low, match_high``.
+    """
+    tables = [
+        pd.DataFrame(
+            {
+                **_named(group),
+                "method": method,
+                "trials": range(1, len(curve.ratios) + 1),
+                "ratio": curve.ratios,
+                "low": curve.low,
+                "high": curve.high,
+                "median": curve.medians,
+                **{
+                    f"{name}{end}": getattr(trials, field)
+                    for name, trials in (("worth", curve.worth), ("match", curve.match))
+                    for end, field in (("", "count"), ("_low", "low"), ("_high", "high"))
+                },
+            }
+        )
+        for group in scores.groups
+        for method, curve in group.scores.curves.items()
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _named(group: Group) -> dict[str, str]:
+    return {"family": group.family or "all", "half": group.half or "all"}
 
 
 def _arm_row(scores: Scores, arm: str) -> dict[str, Any]:
     own = scores.cells[scores.cells["arm"] == arm].set_index("setting")
     row: dict[str, Any] = {"arm": arm}
-    for measure in MEASURES if f"{TUNED}_ratio" in own else ():
-        found = standing(scores, arm, measure)
-        outcomes = own[f"{measure}_outcome"]
-        values = {
-            "ratio": found.ratio,
-            "low": found.low,
-            "high": found.high,
-            "worst": own[f"{measure}_ratio"].max(),
+    for measure in MEASURES if scores.losses.fixed else ():
+        told, outcomes = asdict(standing(scores, arm, measure)), own[f"{measure}_outcome"]
+        values = {name: told[name] for name in ("ratio", "low", "high", "median", "worst")} | {
             "wins": int((outcomes == "win").sum()),
             "ties": int(outcomes.isin(["tie", "rival"]).sum()),
             "losses": int((outcomes == "loss").sum()),
         }
         row |= {f"{measure}_{name}": value for name, value in values.items()}
     counts = {name: int(own[name].sum()) for name in ("steps", "diverged", "failed", "at_edge")}
-    return {**row, **_overhead(scores, own), **counts}
+    survived = Survival.of(scores, arm).survived
+    return {**row, **_overhead(scores, own), **counts, "survived": survived}
 
 
 def _overhead(scores: Scores, own: pd.DataFrame) -> dict[str, float]:
@@ -136,17 +201,3 @@ def _overhead(scores: Scores, own: pd.DataFrame) -> dict[str, float]:
         "overhead_ms": float(extra.median()),
         "slowdown": float((own["ms_per_step"] / plain).median()),
     }
-
-
-def _log_ratios(scores: Scores, arm: str, measure: str) -> pd.Series:
-    own = scores.cells[scores.cells["arm"] == arm].set_index("setting")
-    return own[f"{measure}_ratio"].map(math.log)
-
-
-def percent(ratio: float) -> str:
-    """Return a ratio as what it is above or below 1, as a factor where that is large.
-
-    >>> percent(1.034), percent(0.5), percent(23.0)
-    ('+3.4 %', '-50.0 %', '23 times')
-    """
-    return f"{100 * (ratio - 1):+.1f} %" if ratio < _LARGE else f"{ratio:.3g} times"

@@ -1,65 +1,135 @@
-"""A panel's table for the terminal, and its CSV files."""
+"""A panel's tables for the terminal, and its CSV files."""
 
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group as Rows
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gap_tune.files import write_text
-from gap_tune.formatting import count, plain
-from gap_tune.panel.scores import ACROSS, TUNED, Scores
-from gap_tune.panel.summary import arms_table, percent
+from gap_tune.formatting import count, plain, plural
+from gap_tune.panel.measures.compared import MEASURES
+from gap_tune.panel.measures.search import Trials
+from gap_tune.panel.measures.standing import percent
+from gap_tune.panel.scores import Group, Scores
+from gap_tune.panel.summary import (
+    arms_table,
+    measures_table,
+    search_table,
+    standing,
+)
+from gap_tune.report.search_curve import MOST_TRIALS
+from gap_tune.tune.spelling import is_fixed_name
 
 # An interval wider than the column, per cent.
 _WIDEST = 100.0
 CELLS_FILE = "panel.csv"
 ARMS_FILE = "panel-arms.csv"
+MEASURES_FILE = "panel-measures.csv"
+SEARCH_FILE = "panel-search.csv"
 
 CAPTION = (
-    "Test loss against each setting's best fixed momentum in hindsight (geometric mean over "
-    "settings, ± half its 95 % interval; + is worse), wins/ties/losses by paired t tests at 5 %, "
-    "steps of all runs, time of a step above the fixed arms', runs that diverged or failed."
+    "Test loss against the best fixed momentum in hindsight, of each setting, or at each learning "
+    "rate (per lr): geometric mean over settings in per cent, ± half its 95 % bootstrap interval; "
+    "+ is worse. 1 trial =: trials of a random search of learning rate and momentum that one trial "
+    f"at a random learning rate is as good as; match {MOST_TRIALS}: trials that are as good as "
+    f"{MOST_TRIALS} of it. w/t/l: wins, ties and losses by paired t tests at 5 %. ms/step: time "
+    "above the fixed arms'. lost: runs that diverged or failed; saved: places where a fixed arm "
+    "diverged and this one did not."
 )
 
 
 def write_tables(scores: Scores, folder: Path) -> list[Path]:
-    """Write a row per setting and arm, and a row per arm, and return the files' paths.
+    """Write the tables and return the files' paths.
+
+    They have a row per setting and arm, per arm, per family, half, arm and measure, and per family,
+    half, search method and number of trials.
 
     Raises:
         InvalidValueError: When the folder cannot be written.
     """
-    tables = {CELLS_FILE: scores.cells, ARMS_FILE: arms_table(scores)}
+    tables = {
+        CELLS_FILE: scores.cells,
+        ARMS_FILE: arms_table(scores),
+        MEASURES_FILE: measures_table(scores),
+        SEARCH_FILE: search_table(scores),
+    }
     return [write_text(folder / name, table.to_csv(index=False)) for name, table in tables.items()]
 
 
-def arms_summary(scores: Scores) -> Table:
-    """Return a row per arm, 80 columns wide: losses against the best fixed momenta, and costs."""
-    columns = ("arm", "tuned lr", "w/t/l", "all lr", "w/t/l", "steps", "ms/step", "lost")
-    table = Table(*columns, box=None, padding=(0, 1, 0, 0))
-    table.columns[0].min_width = max(map(len, scores.arms))
-    for column in table.columns[1:]:
-        column.justify = "right"
-        column.no_wrap = True
+def arms_summary(scores: Scores) -> RenderableType:
+    """Return tables with a row per arm, 80 columns wide: by family what they reach, then costs."""
+    tables: list[RenderableType] = []
+    if scores.losses.fixed:
+        for _, groups in groupby(scores.groups, key=lambda group: group.family):
+            tables += _family(list(groups))
+    return Rows(*tables, _costs(scores))
+
+
+def _family(groups: list[Group]) -> list[RenderableType]:
+    """Return a family's table under its title, halves beside each other."""
+    first = groups[0].scores
+    table = _table(first, "tuned", "across", "per lr", "1 trial =", f"match {MOST_TRIALS}")
+    for arm in first.arms:
+        reached = [_reached(group.scores, arm, alone=len(groups) == 1) for group in groups]
+        table.add_row(Text(plain(arm)), *map(" / ".join, zip(*reached, strict=True)))
+    whose = " / ".join(
+        f"{group.half} {plural(len(group.scores.settings), 'setting')}".strip() for group in groups
+    )
+    return [Text(plain(f"{groups[0].title}: {whose}"), style="bold"), table, Text()]
+
+
+def _reached(scores: Scores, arm: str, *, alone: bool) -> list[str]:
+    """Return an arm's three measures, and what it saves of a search."""
+    curve = scores.curves[arm]
+    measures = (_measure(scores, arm, measure, alone=alone) for measure in MEASURES)
+    return [*measures, _trials(curve.worth), _trials(curve.match)]
+
+
+def _measure(scores: Scores, arm: str, measure: str, *, alone: bool) -> str:
+    place = standing(scores, arm, measure)
+    half = 100 * (place.high - place.low) / 2
+    text = percent(place.ratio).removesuffix(" %")
+    if not alone or not math.isfinite(half):
+        return text
+    return f"{text} ±{half:.1f}" if half < _WIDEST else f"{text} ±wide"
+
+
+def _trials(trials: Trials) -> str:
+    return f"{trials.count:.1f}" if math.isfinite(trials.count) else f">{MOST_TRIALS}"
+
+
+def _costs(scores: Scores) -> Table:
+    columns = ("w/t/l tuned", "across", "per lr", "steps", "ms/step", "lost", "saved")
+    table = _table(scores, *columns)
     for row in arms_table(scores).to_dict("records"):
         table.add_row(
             Text(plain(row["arm"])),
-            *_measure(row, TUNED),
-            *_measure(row, ACROSS),
+            *(_outcomes(row, measure) for measure in MEASURES),
             count(row["steps"]),
             f"{row['overhead_ms']:+.2f}" if math.isfinite(row["overhead_ms"]) else "-",
             count(row["diverged"] + row["failed"]),
+            "" if is_fixed_name(row["arm"]) else count(row["survived"]),
         )
     return table
 
 
-def _measure(row: dict[str, Any], measure: str) -> tuple[str, str]:
+def _outcomes(row: dict[str, Any], measure: str) -> str:
     if f"{measure}_ratio" not in row:
-        return "-", "-"
-    half = 100 * (row[f"{measure}_high"] - row[f"{measure}_low"]) / 2
-    spread = f" ±{half:.1f}" if half < _WIDEST else " ±wide" if math.isfinite(half) else ""
-    counts = (row[f"{measure}_{name}"] for name in ("wins", "ties", "losses"))
-    return f"{percent(row[f'{measure}_ratio'])}{spread}", "/".join(map(str, counts))
+        return "-"
+    return "/".join(str(row[f"{measure}_{name}"]) for name in ("wins", "ties", "losses"))
+
+
+def _table(scores: Scores, *columns: str) -> Table:
+    table = Table("arm", *columns, box=None, padding=(0, 1, 0, 0))
+    table.columns[0].min_width = max(map(len, scores.arms))
+    for column in table.columns[1:]:
+        column.justify = "right"
+        column.no_wrap = True
+    return table

@@ -11,6 +11,10 @@ import pandas as pd
 from gap_tune.records.trials import Trial
 from gap_tune.tune.spelling import is_fixed_name
 
+# The margin of studies and panels that state none: who saves most of the steps hardly minds three
+# per cent of the loss.
+DEFAULT_MARGIN = 0.03
+
 
 @dataclass(frozen=True)
 class Records:
@@ -51,6 +55,11 @@ class Records:
     def mode(self) -> str:
         """Whether the metric is better low ("min") or high ("max")."""
         return str(self.study["mode"])
+
+    @property
+    def margin(self) -> float:
+        """What an arm may differ by and still be as good, a share; stated before the study ran."""
+        return float(self.study.get("margin", DEFAULT_MARGIN))
 
     @property
     def arms(self) -> list[str]:

@@ -10,10 +10,11 @@ from gap_tune.formatting import plural
 from gap_tune.records.records import Records
 from gap_tune.report import sentences
 from gap_tune.report.comparison import Comparison
-from gap_tune.report.paired import PairedDifference
+from gap_tune.report.evidence.equivalence import Equivalence
+from gap_tune.report.evidence.paired import PairedDifference
 from gap_tune.tune.spelling import GAP_NAME
 
-Kind = Literal["gain", "no gain", "loss", "undecided"]
+Kind = Literal["gain", "as good", "no gain", "loss", "undecided"]
 
 _NOTHING = PairedDifference({}, math.nan, math.nan, (math.nan, math.nan), math.nan)
 
@@ -24,13 +25,15 @@ class Verdict:
 
     Attributes:
         kind: "gain" or "loss" when the 95 % interval of the paired difference lies on one side of
-            zero, "no gain" when it holds zero, "undecided" when the study cannot tell.
+            zero; when it holds zero, "as good" when two one-sided tests at 5 % show GAP to be
+            within the study's margin, else "no gain"; "undecided" when the study cannot tell.
         headline: The answer in one sentence.
         sentences: What it rests on and what limits it, each one sentence or two.
         cost: What GAP spent and what the fixed arms spent, one sentence.
         best_fixed: The fixed arm that GAP is compared with, the best in hindsight; None without.
         difference: GAP minus that arm in the study's metric, positive is worse; its seeds, mean,
             interval and p-value.
+        equivalence: Whether GAP is as good as that arm; None where that cannot be tested.
     """
 
     kind: Kind
@@ -39,6 +42,7 @@ class Verdict:
     cost: str = ""
     best_fixed: str | None = None
     difference: PairedDifference = field(default=_NOTHING)
+    equivalence: Equivalence | None = None
 
     @property
     def text(self) -> str:
@@ -49,8 +53,10 @@ class Verdict:
 def verdict(study: Records | Comparison) -> Verdict:
     """Return what the study shows about GAP against the best fixed momentum.
 
-    A gain or a loss needs a paired t test at 5 % over at least two seeds of a complete study. A
-    gain is never claimed where GAP failed on a seed that the best fixed arm finished, nor from a
+    A gain or a loss needs a paired t test at 5 % over at least two seeds of a complete study. Where
+    it finds no gain it is tested whether GAP is as good within the margin that the study stated: a
+    GAP that is worse may be so by little, and then both are said. Neither a gain, nor that GAP is
+    as good, is ever claimed where GAP failed on a seed that the best fixed arm finished, nor from a
     study that is still running: looking until it looks good would make any arm win.
 
     Args:
@@ -71,22 +77,29 @@ def verdict(study: Records | Comparison) -> Verdict:
         )
         return Verdict(kind, headline, cost=cost)
     difference = comparison.differences[GAP_NAME]
+    equivalence = comparison.equivalence(GAP_NAME)
     lost = comparison.lost_seeds[GAP_NAME] & set(comparison.values(best).index)
     kind, headline = (
         _incomplete(comparison.records)
         or _unreliable(difference, best, lost)
-        or _tested(comparison, difference, best, lost)
+        or _tested(comparison, difference, equivalence, lost)
     )
+    # Of a loss that is beyond the margin, or may be, there is no more to say.
+    small = equivalence is not None and equivalence.shown
+    asked = ("as good", "no gain", "loss") if small else ("no gain",)
     details = (
         sentences.means(comparison),
         sentences.few_seeds(difference),
+        "" if lost or kind not in asked else sentences.within_margin(comparison, equivalence),
         sentences.on_test_data(comparison),
         sentences.hindsight(comparison),
         sentences.across_rates(comparison),
         sentences.edges(comparison),
         f"GAP failed on {plural(len(lost), 'seed')} that {best} finished." if lost else "",
     )
-    return Verdict(kind, headline, tuple(filter(None, details)), cost, best, difference)
+    return Verdict(
+        kind, headline, tuple(filter(None, details)), cost, best, difference, equivalence
+    )
 
 
 def _without_pairs(comparison: Comparison) -> Verdict:
@@ -137,15 +150,27 @@ def _unreliable(
 
 
 def _tested(
-    comparison: Comparison, difference: PairedDifference, best: str, lost: frozenset[int]
+    comparison: Comparison,
+    difference: PairedDifference,
+    equivalence: Equivalence | None,
+    lost: frozenset[int],
 ) -> tuple[Kind, str]:
+    best = comparison.best_fixed
     rival = f"the best fixed momentum ({best})" if len(comparison.fixed_arms) > 1 else best
+    share = sentences.steps_saved(comparison)
+    as_good = equivalence is not None and equivalence.shown and not lost
+    margin = f"{100 * comparison.records.margin:g} %"
     low, high = difference.interval
     if low > 0.0:
+        if as_good:
+            text = f"GAP lost, though within {margin}: it is worse than {rival}, by less{share}."
+            return "loss", text
         return "loss", f"GAP lost: it is worse than {rival}."
     if high >= 0.0:
-        return "no gain", f"No gain shown: GAP and {rival} cannot be told apart."
+        if as_good:
+            return "as good", f"GAP is as good as {rival} within {margin}{share}."
+        return "no gain", f"No gain shown: GAP and {rival} cannot be told apart{share}."
     if lost:
         text = f"Undecided: GAP is better where it finished, but it failed where {best} did not."
         return "undecided", text
-    return "gain", f"GAP won: it is better than {rival}."
+    return "gain", f"GAP won: it is better than {rival}{share}."

@@ -14,8 +14,9 @@ from gap_tune.records.decisions import TunedTrial, tuned_trials
 from gap_tune.records.records import Records
 from gap_tune.report.choosing import TunedRate, best_of
 from gap_tune.report.cost import Cost
-from gap_tune.report.finals import final_metrics, metric_names
-from gap_tune.report.paired import PairedDifference
+from gap_tune.report.evidence.equivalence import Equivalence
+from gap_tune.report.evidence.paired import PairedDifference
+from gap_tune.report.finals import final_metrics, is_fraction, metric_names
 from gap_tune.report.sweep import Sweep
 
 
@@ -122,6 +123,19 @@ class Comparison:
         """Return an arm's difference from the best fixed one in any of the metrics."""
         own, baseline = self.values(arm, metric), self.values(self.best_fixed, metric)
         return PairedDifference.between(own, baseline, self.records.mode)
+
+    def equivalence(self, arm: str) -> Equivalence | None:
+        """Return whether an arm is as good as the best fixed one in the study's metric.
+
+        None where that cannot be tested, see ``Equivalence.between``.
+        """
+        return Equivalence.between(
+            self.values(arm),
+            self.values(self.best_fixed),
+            self.records.mode,
+            self.records.margin,
+            is_fraction=is_fraction(self.metric),
+        )
 
     def _row(self, arm: str) -> dict[str, Any]:
         row: dict[str, Any] = {"arm": arm, "seeds": len(self.values(arm))}

@@ -29,6 +29,15 @@ def metric_names(records: Records) -> list[str]:
     return list(dict.fromkeys([records.metric, *columns]))
 
 
+def is_fraction(metric: str) -> bool:
+    """Tell whether a metric is a share of all samples, as its name says.
+
+    >>> is_fraction("test_accuracy"), is_fraction("test_loss")
+    (True, False)
+    """
+    return metric.endswith("accuracy")
+
+
 def final_metrics(records: Records, by: Sequence[str] = ("arm", "seed")) -> pd.DataFrame:
     """Return the metrics at the last report of ended trials, one row per arm and seed.
 

@@ -6,10 +6,12 @@ import math
 
 import pandas as pd
 
-from gap_tune.formatting import count, duration, number, plural
+from gap_tune.formatting import at_share, count, duration, number, plural
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.cost import Cost
-from gap_tune.report.paired import CONFIDENCE, PairedDifference
+from gap_tune.report.evidence.equivalence import Equivalence
+from gap_tune.report.evidence.paired import CONFIDENCE, PairedDifference
+from gap_tune.report.finals import is_fraction
 from gap_tune.report.sweep import Sweep
 from gap_tune.tune.spelling import GAP_NAME
 
@@ -101,6 +103,31 @@ def few_seeds(difference: PairedDifference) -> str:
     else:
         limit = "the test trusts that differences are normally distributed, which they cannot show"
     return f"{plural(pairs, 'seed')} are few: {limit}."
+
+
+def within_margin(comparison: Comparison, equivalence: Equivalence | None) -> str:
+    """Return what two one-sided tests say of GAP's ratio to the best fixed arm."""
+    if equivalence is None:
+        return ""
+    what = comparison.metric
+    if is_fraction(what) and comparison.records.mode == "max":
+        what = f"errors (1 - {what})"
+    shown = "is shown" if equivalence.shown else "is not shown"
+    # Experiments that are no study of ours, and studies of earlier versions, state none.
+    stated = "the margin stated beforehand" if "margin" in comparison.records.study else "as usual"
+    low, high = map(_relative, equivalence.interval)
+    return (
+        f"That GAP is as good within {100 * equivalence.margin:g} %, {stated}, {shown}: in {what} "
+        f"it is {_relative(equivalence.ratio)} (90% interval from {low} to {high}, two one-sided "
+        f"paired t tests, p = {number(equivalence.p_value)})."
+    )
+
+
+def steps_saved(comparison: Comparison) -> str:
+    """Return at what share of the steps of the fixed arms GAP was trained; nothing if not fewer."""
+    gap, fixed = comparison.costs[GAP_NAME], Cost.of(comparison.records, comparison.fixed_arms)
+    share = at_share(gap.steps, fixed.steps)
+    return f", {share} the steps" if share else ""
 
 
 def conditions(comparison: Comparison) -> str:
@@ -213,6 +240,10 @@ def _side(difference: float) -> str:
     if difference == 0.0:
         return "no difference"
     return f"{number(abs(difference))} {'better' if difference < 0 else 'worse'}"
+
+
+def _relative(ratio: float) -> str:
+    return f"{100 * abs(ratio - 1):.1f} % {'better' if ratio < 1 else 'worse'}"
 
 
 def _interval(difference: PairedDifference) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from gap_tune.records.records import Records
 from gap_tune.report.choosing import TunedRate, best_of, tuned_rate
+from gap_tune.report.evidence.paired import PairedDifference
 from gap_tune.report.finals import final_metrics
-from gap_tune.report.paired import PairedDifference
 from gap_tune.tune.spelling import is_fixed_name
 
 

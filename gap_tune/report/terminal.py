@@ -22,7 +22,13 @@ from gap_tune.report.comparison import Comparison
 # where an arm has a long name.
 _MOST_METRICS = 4
 _SHORT_NAME, _LONG_NAME = 10, 20
-_STYLES = {"gain": "bold green", "loss": "bold red", "no gain": "bold", "undecided": "bold yellow"}
+_STYLES = {
+    "gain": "bold green",
+    "as good": "bold green",
+    "loss": "bold red",
+    "no gain": "bold",
+    "undecided": "bold yellow",
+}
 
 
 def summary_table(study: Records | Comparison) -> RenderableType:

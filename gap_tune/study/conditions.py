@@ -190,3 +190,8 @@ def check_lr_range(given: Sequence[float]) -> tuple[float, float]:
             f"lr_range must be two numbers, the lower one first, but got {list(given)}."
         )
     return bounds[0], bounds[1]
+
+
+def check_margin(margin: float) -> float:
+    """Return the margin when arms can be as good within it, else raise ``InvalidValueError``."""
+    return check_range("margin", margin, 0.0, 1.0, low_open=True, high_open=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gap_tune.errors import StateError
+from gap_tune.records.records import DEFAULT_MARGIN
 from gap_tune.records.studies import STUDY_FILE
 from gap_tune.study.remote_store import without_secrets
 from gap_tune.study.resources import Resources
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("gap-tune", "ray", "torch", "numpy", "optuna")
 # What tells whether two studies are the same one; the rest follows from it, or may differ.
-_COMPARED = ("arms", "seeds", "metric", "mode", "budget", "lrs", "settings")
+_COMPARED = ("arms", "seeds", "metric", "mode", "margin", "budget", "lrs", "settings")
 
 
 def describe(study: Study) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def describe(study: Study) -> dict[str, Any]:
         "seeds": study.seeds,
         "metric": study.conditions.metric,
         "mode": study.conditions.mode,
+        "margin": study.margin,
         "budget": str(study.budget),
         "budget_text": study.plan.budget_text,
         **({"lrs": study.conditions.lrs, "swept": swept} if swept else {}),
@@ -66,6 +68,7 @@ def arguments_of(description: Mapping[str, Any], storage: Path | str) -> dict[st
         own = {name: settings[name] for name in (*names, "reports_per_epoch")}
         rest = {name: description[name] for name in ("arms", "seeds", "metric", "mode", "budget")}
         rest["lrs"] = description.get("lrs")
+        rest["margin"] = description.get("margin", DEFAULT_MARGIN)
         return {**own, **rest, "resources": Resources(**description["resources"])}
     except (KeyError, TypeError) as error:
         raise StateError(

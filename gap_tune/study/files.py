@@ -16,6 +16,7 @@ from gap_tune.study.conditions import (
     check_family,
     check_lr,
     check_lr_range,
+    check_margin,
     check_metric,
 )
 from gap_tune.study.grammar import parse_arm
@@ -79,6 +80,7 @@ class StudyFile(BaseModel):
     lrs: _Count = _LEFT_OUT
     budget: Annotated[Text, checked(ArmBudget.parse)] = _LEFT_OUT
     reports_per_epoch: _Count = _LEFT_OUT
+    margin: Annotated[Number, checked(check_margin)] = _LEFT_OUT
     cpus: _Count = _LEFT_OUT
     cpus_per_trial: _Count = _LEFT_OUT
     gpus_per_trial: Annotated[Number, checked(_check_gpus)] = _LEFT_OUT

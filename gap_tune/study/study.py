@@ -11,11 +11,11 @@ from ray import tune
 
 from gap_tune.errors import InvalidValueError, UnsupportedError, check_count
 from gap_tune.files import write_text
-from gap_tune.records.records import Records
+from gap_tune.records.records import DEFAULT_MARGIN, Records
 from gap_tune.records.studies import EXPERIMENT, RUNS, STUDY_FILE, read_records
 from gap_tune.study.arms import Arm, check_arms
 from gap_tune.study.budget import ArmBudget
-from gap_tune.study.conditions import make_conditions
+from gap_tune.study.conditions import check_margin, make_conditions
 from gap_tune.study.describe import arguments_of, describe, differences
 from gap_tune.study.grammar import parse_arm
 from gap_tune.study.planning import Plan, PlannedSearch
@@ -52,6 +52,8 @@ class Study:
         budget: What an arm may spend per seed, as of ``ArmBudget``: "own", "trials:8", "steps:4000"
             or "steps:4x".
         reports_per_epoch: How often a trial reports, and so may change momentum, per epoch.
+        margin: By which the verdict lets GAP differ from the best fixed arm and still be as good,
+            as a share of the metric: 0.03 is 3 %. To be stated before the results are seen.
         resources: CPU cores and GPUs; default all cores and no GPU.
         storage: Folder for the experiment and all results, created when absent, or a URI of
             ``pyarrow.fs`` such as ``s3://bucket/folder``.
@@ -82,6 +84,7 @@ class Study:
         lrs: int | None = None,
         budget: ArmBudget | str = "own",
         reports_per_epoch: int = 4,
+        margin: float = DEFAULT_MARGIN,
         resources: Resources | None = None,
         storage: Path | str | Store,
     ) -> None:
@@ -102,6 +105,7 @@ class Study:
             reports_per_epoch=reports_per_epoch,
         )
         self.seeds = check_count("seeds", seeds)
+        self.margin = check_margin(margin)
         self.budget = budget if isinstance(budget, ArmBudget) else ArmBudget.parse(budget)
         self.plan = Plan(self.conditions, self.arms, self.seeds, self.budget)
         self.resources = resources or Resources()

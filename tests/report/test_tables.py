@@ -10,7 +10,7 @@ import pytest
 
 from gap_tune.records.records import Records
 from gap_tune.report import summarise, write_csv
-from gap_tune.report.paired import PairedDifference
+from gap_tune.report.evidence.paired import PairedDifference
 
 
 def row(records: Records, arm: str) -> dict:

@@ -14,6 +14,10 @@ from gap_tune.report import verdict
 BASE = {0: 0.30, 1: 0.35, 2: 0.25}
 
 
+def times(*factors: float) -> dict[int, float]:
+    return {seed: BASE[seed] * factor for seed, factor in enumerate(factors)}
+
+
 def shifted(*differences: float) -> dict[int, float]:
     return {seed: BASE[seed] + difference for seed, difference in enumerate(differences)}
 
@@ -60,6 +64,94 @@ def test_no_gain_is_said_plainly_with_what_could_be_seen(make_records):
     assert answer.headline.startswith("No gain shown")
     half = stats.sem([-0.10, 0.02, -0.05]) * stats.t.ppf(0.975, 2)
     assert f"only a difference beyond {half:#.3g} would show" in answer.text
+
+
+CLOSE = {0: 0.302, 1: 0.349, 2: 0.2505}
+
+
+def test_as_good_within_the_margin_is_said_with_what_it_saves(make_records):
+    worse = {seed: value + 0.2 for seed, value in BASE.items()}
+    finals = {"gap": CLOSE, "fixed:0.9": BASE, "fixed:0": worse}
+    answer = verdict(make_records(finals, study={"margin": 0.03}))
+    assert answer.kind == "as good"
+    assert answer.headline == (
+        "GAP is as good as the best fixed momentum (fixed:0.9) within 3 %, at half the steps."
+    )
+    logs = np.log([CLOSE[seed] / BASE[seed] for seed in BASE])
+    above = stats.ttest_1samp(logs, np.log(1.03), alternative="less").pvalue
+    below = stats.ttest_1samp(logs, -np.log(1.03), alternative="greater").pvalue
+    assert answer.equivalence.p_value == pytest.approx(max(above, below))
+    low, high = np.exp(stats.ttest_1samp(logs, 0.0).confidence_interval(0.9))
+    assert (
+        "That GAP is as good within 3 %, the margin stated beforehand, is shown: in "
+        f"validation_loss it is {100 * (np.exp(logs.mean()) - 1):.1f} % worse (90% interval from "
+        f"{100 * (1 - low):.1f} % better to {100 * (high - 1):.1f} % worse, two one-sided paired t "
+    ) in answer.text
+
+
+def test_the_margin_is_the_one_that_the_study_stated(make_records):
+    finals = {"gap": CLOSE, "fixed:0.9": BASE}
+    strict = verdict(make_records(finals, study={"margin": 0.005}))
+    assert strict.kind == "no gain"
+    assert "as good within 0.5 %, the margin stated beforehand, is not shown" in strict.text
+
+
+def test_a_margin_that_nobody_stated_is_not_called_stated(make_records):
+    answer = verdict(make_records({"gap": CLOSE, "fixed:0.9": BASE}))
+    assert answer.kind == "as good"
+    assert "That GAP is as good within 3 %, as usual, is shown:" in answer.text
+
+
+def test_worse_though_within_the_margin_is_said_in_one_sentence(make_records):
+    gap = times(1.01, 1.011, 1.01)
+    answer = verdict(make_records({"gap": gap, "fixed:0.9": BASE}))
+    assert answer.kind == "loss"
+    assert answer.headline == "GAP lost, though within 3 %: it is worse than fixed:0.9, by less."
+    assert "is shown" in answer.text
+
+
+def test_no_gain_says_what_was_saved(make_records):
+    finals = {"gap": shifted(-0.10, 0.02, -0.05), "fixed:0.9": BASE, "fixed:0": BASE}
+    finals |= {"fixed:0.5": {seed: value + 0.01 for seed, value in BASE.items()}}
+    headline = verdict(make_records(finals)).headline
+    assert headline.startswith("No gain shown: GAP and the best fixed momentum")
+    assert headline.endswith("cannot be told apart, at a third of the steps.")
+
+
+def test_a_gain_is_tested_first_however_small_it_is(make_records):
+    gap = times(0.99, 0.989, 0.99)
+    answer = verdict(make_records({"gap": gap, "fixed:0.9": BASE}))
+    assert answer.kind == "gain"
+    assert "as good" not in answer.text
+
+
+def test_gap_is_not_as_good_where_it_failed_on_a_seed_of_the_baseline(make_records):
+    finals = {"gap": {**CLOSE, 3: 9.0}, "fixed:0.9": {**BASE, 3: 0.4}}
+    answer = verdict(make_records(finals, failed={("gap", 3): "diverged"}))
+    assert answer.kind == "no gain"
+    assert "as good" not in answer.text
+
+
+def test_of_accuracies_errors_must_be_alike(make_records):
+    accuracy = {0: 0.99, 1: 0.991, 2: 0.989}
+    gap = {0: 0.9909, 1: 0.99, 2: 0.989}
+    finals = {"gap": gap, "fixed:0.9": accuracy}
+    options = {"mode": "max", "metric": "validation_loss"}
+    # As a score of which nobody knows the most, one of 0.99 is as good as one of 0.991.
+    assert verdict(make_records(finals, **options)).kind == "as good"
+    answer = verdict(accuracies(make_records(finals, **options)))
+    assert answer.kind == "no gain"
+    assert "in errors (1 - validation_accuracy) it is" in answer.text
+
+
+def accuracies(records):
+    """The same records with the losses for accuracies."""
+    rename = {"validation_loss": "validation_accuracy"}
+    trials = records.trials.drop(columns="validation_accuracy").rename(columns=rename)
+    study = {**records.study, "metric": "validation_accuracy"}
+    return replace(
+        records, study=study, trials=trials, results=records.results.drop(columns=rename)
+    )
 
 
 def test_loss_is_said_plainly(make_records):

@@ -22,6 +22,7 @@ lr_range: [1e-4, 0.01]
 lrs: 2
 budget: trials:16
 reports_per_epoch: 2
+margin: 0.05
 cpus: 8
 cpus_per_trial: 2
 gpus_per_trial: 0.5
@@ -50,6 +51,7 @@ def test_a_file_says_all_that_a_study_can_be_told(tmp_path: Path) -> None:
         "lrs": 2,
         "budget": "trials:16",
         "reports_per_epoch": 2,
+        "margin": 0.05,
         "cpus": 8,
         "cpus_per_trial": 2,
         "gpus_per_trial": 0.5,
@@ -108,6 +110,7 @@ def test_a_file_says_all_that_a_study_can_be_told(tmp_path: Path) -> None:
         ("workload: quadratic\nbudget: 8\n", 2, "budget must be text, but got 8"),
         ("workload: quadratic\nbudget: hours:8\n", 2, "budget must be 'own'"),
         ("workload: quadratic\nreports_per_epoch: 0\n", 2, "reports_per_epoch must be an integer"),
+        ("workload: quadratic\nmargin: 3\n", 2, "margin must be a number in (0, 1), but got 3"),
         ("workload: quadratic\ncpus: 0\n", 2, "cpus must be an integer"),
         ("workload: quadratic\ncpus_per_trial: 0\n", 2, "cpus_per_trial must be an integer"),
         ("workload: quadratic\ngpus_per_trial: -1\n", 2, "gpus_per_trial must be a number in"),

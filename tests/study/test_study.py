@@ -10,6 +10,7 @@ from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 from gap_tune.records.saved_state import SavedState
 from gap_tune.records.trials import read_trial
 from gap_tune.study import Records, Resources, read_records
+from gap_tune.study.describe import arguments_of
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +128,8 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None
         ({"lr": -1.0}, "lr must be a number in"),
         ({"mode": "lowest"}, "mode"),
         ({"reports_per_epoch": 0}, "reports_per_epoch"),
+        ({"margin": 3}, r"margin must be a number in \(0, 1\), but got 3"),
+        ({"margin": 0.0}, r"margin must be a number in \(0, 1\), but got 0.0"),
         ({"lr": float("inf")}, "lr must be a number in"),
         ({"metric": "test_loss"}, "metric must be one that every report holds"),
     ],
@@ -138,6 +141,20 @@ def test_bad_arguments_are_refused(
     with pytest.raises(InvalidValueError, match=complaint):
         Study(**arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "x").exists()
+
+
+def test_a_study_states_its_margin_beforehand_and_goes_on_with_it(tmp_path: Path) -> None:
+    made = Study("digits-resnet", ["gap"], margin=0.1, storage=tmp_path)
+    assert made.describe()["margin"] == 0.1
+    again = arguments_of(made.describe(), tmp_path)
+    assert again["margin"] == 0.1
+    usual = Study("digits-resnet", ["gap"], storage=tmp_path)
+    assert usual.describe()["margin"] == Records(usual.describe(), None, None).margin == 0.03
+    assert usual.differs_from(made) == ["margin"]
+    # Those of earlier versions state none.
+    old = {name: value for name, value in usual.describe().items() if name != "margin"}
+    assert arguments_of(old, tmp_path)["margin"] == 0.03
+    assert Records(old, None, None).margin == 0.03
 
 
 def test_a_storage_that_cannot_be_written_or_is_taken_is_refused(tmp_path: Path) -> None:

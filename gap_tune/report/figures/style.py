@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gap_tune.report.comparison import Comparison
+from gap_tune.report.finals import is_fraction
 
 # Okabe and Ito's colours, told apart with every common colour vision, but for those that vanish on
 # a dark or light page (black, yellow) or resemble GAP's. Dashes and symbols say the same again.
@@ -80,7 +81,7 @@ def with_unit(metric: str) -> str:
     >>> with_unit("test_accuracy")
     'test accuracy (fraction)'
     """
-    return f"{spoken(metric)} (fraction)" if metric.endswith("accuracy") else spoken(metric)
+    return f"{spoken(metric)} (fraction)" if is_fraction(metric) else spoken(metric)
 
 
 def figure(title: str, x: str, y: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gap_tune.report.paired import PairedDifference
+from gap_tune.report.evidence.paired import PairedDifference
 
 Row = tuple[str, float, float | None, str]
 

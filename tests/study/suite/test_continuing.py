@@ -69,7 +69,7 @@ def test_a_suite_goes_on_where_it_was_stopped(tmp_path: Path, suite: Suite) -> N
         suite.jobs()
     )
     assert note == read_note(tmp_path) == json.loads((tmp_path / "suite.json").read_text())
-    assert list(note["settings"]) == ["short", "long"]
+    assert [each["name"] for each in note["settings"]] == ["short", "long"]
     assert run_suite(suite, tmp_path, third) == (note, rows)
     assert not third.done
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 # Below this fraction of the values, a spread is rounding and not noise between seeds.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class PairedDifference:
         if len(seeds) < 2:
             return cls(by_seed, mean, np.nan, (np.nan, np.nan), np.nan)
         scale = max(np.abs(arm[seeds]).max(), np.abs(baseline[seeds]).max())
-        if differences.std() <= _ROUNDING * scale:
+        if differences.std() <= ROUNDING * scale:
             return cls(by_seed, mean, 0.0, (mean, mean), np.nan)
         test = stats.ttest_1samp(differences, 0.0)
         low, high = test.confidence_interval(CONFIDENCE)

@@ -1,0 +1,1 @@
+"""What a panel is judged by: three measures against fixed momenta, and search curves."""

@@ -1,0 +1,1 @@
+"""What tells a difference from chance: paired tests, equivalence, and a bootstrap."""
