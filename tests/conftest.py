@@ -61,6 +61,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    # Else libraries complain at exit of objects that are left.
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """Start Ray once in this process; return its address for drivers in others."""
