@@ -13,6 +13,9 @@ LOWEST_TESTS := gap_tune tests/contracts tests/test_cli.py tests/test_requiremen
 	tests/panel/test_settings.py tests/report/test_page.py tests/study/test_files.py \
 	tests/study/test_study.py tests/tune tests/training/test_in_tune.py
 
+# Two files at a time, each process with a Ray session of its own.
+IN_TWO := --numprocesses 2 --dist loadfile
+
 .PHONY: demo test lowest faults lint format check bench dashboard clean
 .DELETE_ON_ERROR:
 
@@ -26,7 +29,7 @@ demo: $(STAMP)
 	$(BIN)/gap-tune demo
 
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest $(IN_TWO)
 
 # No tool of ours raises what is tried there: tests that need more than these are not in the list.
 $(LOWEST_STAMP): pyproject.toml constraints.txt $(STAMP)
@@ -34,19 +37,18 @@ $(LOWEST_STAMP): pyproject.toml constraints.txt $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct \
 		-e '.[baselines,dashboard,figures,language,lightning,vision]'
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/python -c constraints.txt \
-		grafana-foundation-sdk hypothesis pytest pytest-timeout setuptools
+		grafana-foundation-sdk hypothesis pytest pytest-timeout pytest-xdist setuptools
 	touch $@
 
 lowest: $(LOWEST_STAMP)
 	$(LOWEST)/gap-tune demo --epochs 4 --progress quiet
-	$(LOWEST)/pytest $(LOWEST_TESTS) --ignore tests/tune/monitoring/test_loggers.py \
+	$(LOWEST)/pytest $(IN_TWO) $(LOWEST_TESTS) --ignore tests/tune/monitoring/test_loggers.py \
 		--ignore tests/tune/integrations/test_torch_trainer.py
 	RAY_TRAIN_V2_ENABLED=1 $(LOWEST)/pytest tests/tune/integrations/test_torch_trainer.py
 
-# The tests that take longest: killed processes, lost nodes, full disks, browsers, examples. Two
-# files at a time, each with a Ray session of its own.
+# The tests that take longest: killed processes, lost nodes, full disks, browsers, examples.
 faults: $(STAMP)
-	$(BIN)/pytest -m slow --timeout 900 --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m slow --timeout 900 $(IN_TWO)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

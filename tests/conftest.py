@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 
 # Only tests may turn authentication off; it must be set before Ray is imported.
@@ -17,6 +18,7 @@ os.environ.setdefault("RAY_DASHBOARD_STARTUP_TIMEOUT_S", "3600")
 os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "3600")
 
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -34,9 +36,39 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 
+# Folders whose files share what is costly to start, such as a study that a Prometheus watches.
+_TOGETHER = ("tests/dashboards/",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have one process run all files of such a folder, with ``--dist loadfile``."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            folders = (folder for folder in _TOGETHER if nodeid.startswith(folder))
+            return next(folders, None) or super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what was imported and collected: it stays to the end."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    # Else libraries complain at exit of objects that are left.
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
-    """Start Ray once for the whole run; return its address for drivers in other processes."""
+    """Start Ray once in this process; return its address for drivers in others."""
     import ray
 
     context = ray.init(

@@ -27,7 +27,8 @@ import pytest_timeout
 
 T = TypeVar("T")
 
-# Times a test's limit, and in any case, in seconds on the wall. CI takes 25 minutes of its 90.
+# Times a test's limit, and in any case, in seconds on the wall. CI takes less than half an hour of
+# its 90 minutes.
 _MOST = 12.0
 _MOST_S = 2400.0
 _TICK_S = 5.0

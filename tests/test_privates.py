@@ -13,6 +13,8 @@ FREE = ("contracts", "benchmarks")
 EXCEPTIONS = {
     # Ray checks files of its cluster launcher nowhere else.
     "cluster_configs/test_cloud.py": {"_private", "_default_utilization_scorer"},
+    # xdist's schedules are extended by overriding this, and by nothing else.
+    "conftest.py": {"_split_scope"},
     # Accelerate keeps one state in a process, and takes it back nowhere else.
     "gradients/test_wrappers.py": {"_reset_state"},
     # torch counts the graphs of its default compiler nowhere else.

@@ -171,15 +171,19 @@ def experts(rank: int) -> dict[str, Any]:
     return {"chosen": chosen, "statistics": monitor.statistics().to_dict()}
 
 
+TASKS = {task.__name__: task for task in (ddp, fsdp, scaled, unfreezing, experts)}
+
+
 if __name__ == "__main__":
-    task, rank, port, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+    rank, port, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    tasks = {each.__name__: each for each in (ddp, fsdp, scaled, unfreezing, experts)}
-    result = tasks[task](rank)
-    (folder / f"{rank}.json").write_text(json.dumps(result))
-    # In this order: threads of DDP or gloo that outlive their process group abort the process.
-    gc.collect()
-    dist.barrier()
+    results = {}
+    for name, task in TASKS.items():
+        results[name] = task(rank)
+        # Threads of DDP or gloo that outlive their process group abort the process.
+        gc.collect()
+        dist.barrier()
     dist.destroy_process_group()
+    (folder / f"{rank}.json").write_text(json.dumps(results))

@@ -1,4 +1,4 @@
-"""Runs a study, loses a node in the middle of it, and compares with an undisturbed run."""
+"""Runs a study and loses a node in the middle of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from tests.faults.studies import assert_same_course, tuner
+from tests.faults.studies import courses_to_json, tuner
 
 
 class LoseNode(tune.Callback):  # type: ignore[misc]
@@ -50,14 +50,7 @@ def run_and_lose(
     grid = study.fit()
     assert not grid.errors, grid.errors
     assert losing.moved is not None, "no trial ran on the node to lose"
-    # The node that is left runs them one after another.
-    quick = [{**config, "pause_s": 0.0} for config in plan]
-    expected = {
-        r.config["seed"]: r for r in tuner(folder / "expected", quick, resources=resources).fit()
-    }
-    nodes = 0
-    for result in grid:
-        assert_same_course(result, expected[result.config["seed"]])
-        if losing.moved in result.path:
-            nodes = result.metrics_dataframe["node"].nunique()  # type: ignore[index]
-    (folder / "outcome.json").write_text(json.dumps({"nodes_of_the_moved_trial": nodes}))
+    (moved,) = (result for result in grid if losing.moved in result.path)
+    nodes = moved.metrics_dataframe["node"].nunique()  # type: ignore[index]
+    outcome = {"nodes_of_the_moved_trial": nodes, "courses": courses_to_json(grid)}
+    (folder / "outcome.json").write_text(json.dumps(outcome))

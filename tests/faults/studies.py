@@ -1,4 +1,4 @@
-"""Studies of the deterministic training function, and the comparison of two of them."""
+"""Studies of the deterministic training function, and the comparison of two courses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from gap_tune import FixedMomentum, GapScheduler, GapSearch
 from gap_tune.study.methods.plan import PlannedTrials
 from tests.faults.workload import EPOCHS, descend
 
+# (iteration, steps, momentum, checksum) of every report of a trial.
+Course = list[tuple[float, ...]]
+
 
 def tuner(
     storage: Path | str,
@@ -19,6 +22,7 @@ def tuner(
     resources: dict[str, float] | None = None,
     callbacks: list[tune.Callback] | None = None,
     filesystem: Any = None,
+    reuse_actors: bool = False,
 ) -> tune.Tuner:
     """Return the study of planned trials, every one of which may fail often."""
     return tune.Tuner(
@@ -31,6 +35,7 @@ def tuner(
             # Seeds from other trials' reports depend on timing: keep to the reference momentum.
             search_alg=GapSearch(PlannedTrials(plan), rule=FixedMomentum()),
             scheduler=GapScheduler(),
+            reuse_actors=reuse_actors,
         ),
         run_config=tune.RunConfig(
             name="study",
@@ -43,18 +48,29 @@ def tuner(
     )
 
 
-def course(result: tune.Result) -> list[tuple[float, ...]]:
-    """Return (iteration, steps, momentum, checksum) of every report, each iteration once."""
+def course(result: tune.Result) -> Course:
+    """Return what the trial of a result reported, each iteration once."""
     rows = result.metrics_dataframe.to_dict("records")  # type: ignore[union-attr]
     keys = ("training_iteration", "gap/steps", "gap/momentum", "checksum")
     by_iteration = {row["training_iteration"]: tuple(row[key] for key in keys) for row in rows}
     return [by_iteration[i] for i in sorted(by_iteration)]
 
 
-def assert_same_course(disturbed: tune.Result, undisturbed: tune.Result) -> None:
+def assert_same_course(disturbed: Course, undisturbed: Course) -> None:
     """Assert that nothing reported is missing and that weights and momentum are the same."""
-    expected = course(undisturbed)
-    assert [row[0] for row in expected] == list(range(1, EPOCHS + 1))
-    got = course(disturbed)
-    differing = [pair for pair in zip(got, expected, strict=False) if pair[0] != pair[1]]
-    assert got == expected, f"{len(got)} reports of {len(expected)}, differing: {differing}"
+    assert [row[0] for row in undisturbed] == list(range(1, EPOCHS + 1))
+    differing = [pair for pair in zip(disturbed, undisturbed, strict=False) if pair[0] != pair[1]]
+    counts = f"{len(disturbed)} reports of {len(undisturbed)}"
+    assert disturbed == undisturbed, f"{counts}, differing: {differing}"
+
+
+def courses_to_json(grid: tune.ResultGrid) -> list[tuple[int, Course]]:
+    """Return seed and course of every trial, for a process that compares them."""
+    return [(result.config["seed"], course(result)) for result in grid]
+
+
+def assert_same_courses(json_courses: list[Any], undisturbed: dict[int, Course]) -> None:
+    """Assert that of two courses, seeds 0 and 1, that JSON has brought here."""
+    assert sorted(seed for seed, _ in json_courses) == [0, 1]
+    for seed, rows in json_courses:
+        assert_same_course([tuple(row) for row in rows], undisturbed[seed])

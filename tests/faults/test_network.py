@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.namespaces import Network, inside, network
+from tests.faults.studies import Course, assert_same_courses
 from tests.programs import program
 
 
@@ -28,7 +29,7 @@ def joined() -> Iterator[Network]:
 
 @pytest.mark.slow
 def test_a_link_cut_for_twenty_seconds_and_a_lost_worker_cost_no_results(
-    joined: Network, tmp_path: Path
+    joined: Network, undisturbed: dict[int, Course], tmp_path: Path
 ) -> None:
     # Ray's own settings. A node counts as lost when five health checks in a row have failed, each
     # after ten seconds, so that it lives through the cut. A connection to a trial may not: that
@@ -47,3 +48,4 @@ def test_a_link_cut_for_twenty_seconds_and_a_lost_worker_cost_no_results(
     assert outcome["killed"], "no trial reported from the worker after the cut"
     assert outcome["restarts_by_the_cut"] <= 1
     assert outcome["nodes_by_seed"] == [1, 2]
+    assert_same_courses(outcome["courses"], undisturbed)

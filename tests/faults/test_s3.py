@@ -16,7 +16,7 @@ from ray import tune
 from gap_tune.rules.recorded import DECISIONS_FILE, read_decisions
 from gap_tune.tune.trial.checkpointing import FILE
 from tests.faults.s3_driver import PLAN, SAVED
-from tests.faults.studies import assert_same_course, tuner
+from tests.faults.studies import Course, assert_same_course, course
 from tests.faults.workload import EPOCHS, STEPS, descend
 from tests.object_storage import filesystem, serving
 from tests.patience import wait_for
@@ -56,7 +56,7 @@ def far_enough(s3: Any) -> bool:
 
 @pytest.mark.slow
 def test_a_killed_study_in_s3_goes_on_from_there(
-    ray_address: str, endpoint: str, tmp_path: Path
+    ray_address: str, endpoint: str, undisturbed: dict[int, Course], tmp_path: Path
 ) -> None:
     s3 = filesystem(endpoint)
     s3.create_dir(BUCKET)
@@ -85,14 +85,13 @@ def test_a_killed_study_in_s3_goes_on_from_there(
     grid = restored.fit()
 
     assert not grid.errors
-    undisturbed = {r.config["seed"]: r for r in tuner(tmp_path / "undisturbed", PLAN).fit()}
     assert sorted(result.config["seed"] for result in grid) == [0, 1]
     after = decisions(s3, tmp_path / "after")
     # What was lost with the driver was decided again, and as before.
     assert before <= after
     for result in grid:
         assert result.filesystem.type_name == "s3"
-        assert_same_course(result, undisturbed[result.config["seed"]])
+        assert_same_course(course(result), undisturbed[result.config["seed"]])
         name = result.path.rpartition("/")[2]
         assert f"{name}/result.json" in files(s3)
         assert f"{name}/checkpoint_{EPOCHS - 1:06}/{FILE}" in files(s3)

@@ -13,7 +13,7 @@ import pytest
 from ray import tune
 
 from gap_tune.rules.recorded import read_decisions
-from tests.faults.studies import assert_same_course, tuner
+from tests.faults.studies import Course, assert_same_course, course, tuner
 from tests.faults.workload import EPOCHS
 
 PLAN: list[dict[str, Any]] = [{"seed": seed, "pause_s": 0.2} for seed in (0, 1)]
@@ -90,19 +90,10 @@ class Spoils(tune.Callback):  # type: ignore[misc]
             mend(self._folder, self._how)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(
-    ray_address: str, tmp_path_factory: pytest.TempPathFactory
-) -> dict[int, tune.Result]:
-    quick = [{**config, "pause_s": 0.0} for config in PLAN]
-    grid = tuner(tmp_path_factory.mktemp("undisturbed"), quick).fit()
-    return {result.config["seed"]: result for result in grid}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["read-only", "full"])
 def test_a_storage_out_of_order_for_a_while_costs_nothing_that_was_reported(
-    undisturbed: dict[int, tune.Result],
+    undisturbed: dict[int, Course],
     storage: Path,
     how: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -111,7 +102,7 @@ def test_a_storage_out_of_order_for_a_while_costs_nothing_that_was_reported(
     grid = tuner(storage, PLAN, callbacks=[Spoils(storage, how)]).fit()
     assert not grid.errors
     for result in grid:
-        assert_same_course(result, undisturbed[result.config["seed"]])
+        assert_same_course(course(result), undisturbed[result.config["seed"]])
     decisions = read_decisions(storage / "study")
     for result in grid:
         own = [d for d in decisions if d.trial in result.path]

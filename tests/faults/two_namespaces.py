@@ -18,7 +18,7 @@ import ray
 from ray import tune
 
 from tests.faults.namespaces import HEAD, WORKER, Network, inside
-from tests.faults.studies import assert_same_course, tuner
+from tests.faults.studies import courses_to_json, tuner
 from tests.faults.two_machines import kill, wait_until_up
 
 _CUT_S = 20.0
@@ -121,20 +121,16 @@ def run(folder: Path, trouble: CutThenKill, hold: Path) -> None:
     disturbed = tuner(folder / "disturbed", plan, resources=_RESOURCES, callbacks=[trouble])
     grid = disturbed.fit()
     assert not grid.errors, grid.errors
-    # The head, which is left, runs them one after another.
-    quick = [{"seed": config["seed"]} for config in plan]
-    undisturbed = tuner(folder / "expected", quick, resources=_RESOURCES).fit()
-    expected = {result.config["seed"]: result for result in undisturbed}
-    nodes = {}
-    for result in grid:
-        seed = result.config["seed"]
-        assert_same_course(result, expected[seed])
-        nodes[seed] = result.metrics_dataframe["node"].nunique()  # type: ignore[index]
+    nodes = {
+        result.config["seed"]: result.metrics_dataframe["node"].nunique()  # type: ignore[index]
+        for result in grid
+    }
     outcome = {
         "cut": trouble.cut,
         "killed": trouble.killed,
         "restarts_by_the_cut": trouble.restarts_by_the_cut,
         "nodes_by_seed": [nodes[0], nodes[1]],
+        "courses": courses_to_json(grid),
     }
     (folder / "outcome.json").write_text(json.dumps(outcome))
 

@@ -12,7 +12,7 @@ import pytest
 
 from gap_tune import Study
 from gap_tune.report import summarise, summary_table, verdict
-from gap_tune.study import Arm, Records, read_records
+from gap_tune.study import Arm, Records, Resources, read_records
 from gap_tune.study.methods.optuna import Optuna
 
 # 256 samples in batches of 32; a tenth, 26, is held out for gap-validation.
@@ -20,6 +20,8 @@ SMALL: dict[str, Any] = {
     "workload": "quadratic",
     "workload_options": {"dimension": 10, "samples": 256},
     "seeds": 1,
+    # One trial at a time: each run starts its processes anew, which takes longer than training.
+    "resources": Resources(cpus=2, cpus_per_trial=2),
 }
 ARMS = ("gap", "gap-trial", "gap-validation", "fixed:0.5|0.9", "optuna:2", "broken")
 STEPS = 2 * 7

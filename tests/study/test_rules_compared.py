@@ -12,7 +12,7 @@ import pytest
 
 from gap_tune import Study, cli
 from gap_tune.panel.settings import Setting
-from gap_tune.study import read_records
+from gap_tune.study import Resources, read_records
 from gap_tune.study.suite.running import run
 from gap_tune.tune import read_decisions
 from tests.study.suite.jobs import job
@@ -82,6 +82,8 @@ def test_arms_that_search_keep_their_rule(ray_address: str, tmp_path: Path) -> N
         seeds=1,
         epochs=1,
         budget="trials:2",
+        # One trial at a time: each run starts its processes anew.
+        resources=Resources(cpus=2, cpus_per_trial=2),
         storage=tmp_path,
     )
     assert study.run().trials["status"].to_list() == ["finished"] * 6

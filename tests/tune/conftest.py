@@ -39,6 +39,7 @@ def make_run(folder: Path) -> Run:
         max_failures: int = 0,
         callbacks: list[Any] | None = None,
         space: dict[str, Any] | None = None,
+        at_once: int | None = None,
     ) -> tune.ResultGrid:
         return tune.Tuner(
             function,
@@ -51,6 +52,8 @@ def make_run(folder: Path) -> Run:
                 search_alg=search or GapSearch(PlannedTrials(plan), rule=FixedMomentum()),
                 scheduler=scheduler or GapScheduler(rule=Cycle()),
                 reuse_actors=True,
+                # One after another they share a process, whose start takes longest.
+                max_concurrent_trials=at_once,
             ),
             run_config=tune.RunConfig(
                 name="run",

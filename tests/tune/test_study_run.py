@@ -124,7 +124,8 @@ def test_only_a_trial_that_asks_is_changed_and_not_before_min_steps(run: Run) ->
     asks = tune.grid_search([{"mode": "scheduler"}, {}])
     space = {"lr": 0.02, "momentum": 0.9, "gap": asks}
     scheduler = GapScheduler(rule=Cycle(), min_steps=12)
-    asked, silent = run([], search=BasicVariantGenerator(), scheduler=scheduler, space=space)
+    search = BasicVariantGenerator()
+    asked, silent = run([], search=search, scheduler=scheduler, space=space, at_once=1)
     assert [r["used"] for r in rows(asked)] == [0.9, 0.9, 0.5, 0.5, 0.99, 0.99, 0.8, 0.8]
     assert {r["used"] for r in rows(silent)} == {0.9}
 

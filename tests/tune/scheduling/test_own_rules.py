@@ -217,7 +217,7 @@ def test_one_study_has_arms_of_different_rules(run: Run, tmp_path: Path) -> None
     plan = [{"arm": arm, "epochs": 3, "gap": {"rule": rule}} for arm, rule in rules.items()]
     plan[-1]["gap"]["mode"] = "trial"
     scheduler = gap_tune.GapScheduler(rule=FixedMomentum())
-    grid = run(plan, scheduler=scheduler)
+    grid = run(plan, scheduler=scheduler, at_once=1)
     assert not grid.errors
     arms = {r.metrics["trial_id"]: r.config["arm"] for r in grid}  # type: ignore[index]
     made: dict[str, list[Any]] = {arm: [] for arm in rules}

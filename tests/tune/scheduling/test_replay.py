@@ -49,21 +49,19 @@ def finished(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("real")
     plan = [{"kill_marker": str(folder / "killed"), "kill_at": 4}, {}]
     grid = make_run(folder)(
-        plan, max_failures=1, scheduler=GapScheduler(FIFOScheduler(), rule=Cycle())
+        plan, max_failures=1, scheduler=GapScheduler(FIFOScheduler(), rule=Cycle()), at_once=1
     )
     assert (folder / "killed").exists()
     assert not grid.errors
     return folder / "run", grid
 
 
-@pytest.mark.slow
 def test_a_killed_trial_ends_as_it_would_have_undisturbed(finished: tuple[Path, Any]) -> None:
     killed, undisturbed = (r.metrics_dataframe.to_dict("records") for r in finished[1])
     for column in ("used", "gap/seq", "checksum"):
         assert [r[column] for r in killed] == [r[column] for r in undisturbed], column
 
 
-@pytest.mark.slow
 def test_every_decision_of_a_real_study_is_a_line_in_its_folder(
     finished: tuple[Path, Any],
 ) -> None:

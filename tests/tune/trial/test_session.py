@@ -221,6 +221,7 @@ def grid(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> tune.Res
         function=either_mode,
         search=BasicVariantGenerator(),
         space={"gap": tune.grid_search(sections)},
+        at_once=1,
     )
     assert not grid.errors
     return grid
