@@ -59,7 +59,8 @@ class FairClock:
 
     In an interval in which their threads ran for r seconds and waited for w, what was lost is at
     most w, and at most the part w / (r + w) of it: the first for threads that run in turns, the
-    second for those that run at once.
+    second for those that run at once. The kernel tells of a wait when it is over, so what a thread
+    waited longer than the interval was counted in those before, and is taken off.
 
     Args:
         pid: The process; by default this one.
@@ -75,13 +76,15 @@ class FairClock:
         """Look at all processes, and return the seconds so far."""
         now, threads = time.monotonic(), self._read()
         passed = now - self._at
-        ran = waited = 0.0
+        ran = waited = earlier = 0.0
         for name, spent in threads.items():
             before = self._threads.get(name, (0.0, 0.0))
             ran += max(0.0, spent[0] - before[0])
             waited += max(0.0, spent[1] - before[1])
+            earlier = max(earlier, spent[1] - before[1] - passed)
         share = ran / (ran + waited) if waited else 1.0
-        self._seconds += max(passed - waited, passed * share)
+        counted = self._seconds + max(passed - waited, passed * share)
+        self._seconds = max(0.0, counted - earlier)
         self._at, self._threads = now, threads
         return self._seconds
 

@@ -1,4 +1,4 @@
-"""A driver is killed at three moments of one study; what it resumes ends as if nothing had been."""
+"""A driver is killed at five moments of one study; what it resumes ends as if nothing had been."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def has_saved_state(storage: Path) -> bool:
 MOMENTS: dict[str, int | None] = {
     "as soon as it can be resumed": None,
     "at its first report": 1,
+    "early": 3,
     "later": 5,
+    "later still": 7,
 }
 
 
@@ -40,7 +42,7 @@ def has_come(storage: Path, before: int, more: int | None) -> bool:
 
 
 @pytest.mark.slow
-def test_a_driver_killed_at_three_moments_changes_nothing(
+def test_a_driver_killed_at_five_moments_changes_nothing(
     ray_address: str, undisturbed: dict[int, Course], tmp_path: Path
 ) -> None:
     storage = tmp_path / "disturbed"

@@ -31,7 +31,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "tune.ray_private": {"rules", "tune.shared"},
     "tune.trial": {*_CORE, "tune.shared", "tune.ray_private"},
     "tune.monitoring": {"rules", "tune.shared", "tune.ray_private"},
-    "tune.search": {"gradients", "theory", "rules", "tune.shared", "tune.ray_private"},
+    "tune.search": {*_CORE, "tune.shared", "tune.ray_private"},
     "tune.scheduling": {
         *("gradients", "theory", "rules"),
         *("tune.shared", "tune.ray_private", "tune.monitoring"),

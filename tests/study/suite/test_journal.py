@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.panel.settings import read_settings
 from gap_tune.records.suites import RUNS_FILE, note_path, read_runs
 from gap_tune.study.suite.journal import Journal
 from tests.study.suite.jobs import SMALL, small
@@ -51,18 +52,18 @@ def test_a_folder_belongs_to_one_suite(tmp_path: Path) -> None:
 
 def test_a_folder_of_one_half_may_be_extended_to_both(tmp_path: Path) -> None:
     panel, journal = read_settings(), Journal(tmp_path)
-    half = journal.begin(panel.of_half("development"))
-    note = journal.begin(panel.of_half("held-out"))
+    half = journal.begin(panel.of_half("development").describe())
+    note = journal.begin(panel.of_half("held-out").describe())
     assert {each["name"] for each in note["settings"]} == {each.name for each in panel.settings}
     assert note["settings"][: len(half["settings"])] == half["settings"]
     assert {each["half"] for each in note["settings"]} == {"development", "held-out"}
     # It is written, and asking for less, or for all, changes nothing.
     for again in ("development", "both"):
-        assert journal.begin(panel.of_half(again)) == note
+        assert journal.begin(panel.of_half(again).describe()) == note
     first = panel.settings[0]
     other = replace(panel, settings=(replace(first, epochs=first.epochs + 1),))
     with pytest.raises(StateError, match="the settings must be those"):
-        journal.begin(other)
+        journal.begin(other.describe())
 
 
 @pytest.mark.parametrize("key", ["rule", "version"])
