@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import os
 
 # Only tests may turn authentication off; it must be set before Ray is imported.
@@ -53,17 +52,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next(folders, None) or super()._split_scope(nodeid)
 
     return Scheduling(config, log)
-
-
-def pytest_collection_finish() -> None:
-    """Have the garbage collector pass over what was imported and collected: it stays to the end."""
-    gc.collect()
-    gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    # Else libraries complain at exit of objects that are left.
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
