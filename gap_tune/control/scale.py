@@ -50,6 +50,7 @@ class ScaleControl:
         self.steps = 0
         self._log_scale = region.first if region.is_on else 0.0
         self._agreement = Agreement(region.memory)
+        self._slow = Agreement(region.slow_memory)
         self._filters: list[UsedFilter] = []
         self.observe(observers, optimizer)
         self._late: LateValues | None = None
@@ -62,7 +63,9 @@ class ScaleControl:
             return
         beta2, eps = _whitening(optimizer)
         self._observers = list(observers)
-        self._filters = [UsedFilter(observer, beta2, eps) for observer in observers]
+        self._filters = [
+            UsedFilter(observer, beta2, eps, self.region.slow) for observer in observers
+        ]
 
     @property
     def scale(self) -> float:
@@ -82,32 +85,41 @@ class ScaleControl:
         """
         if not self.is_active:
             return
-        product = self._product(momenta)
-        if product is None:
+        products = self._products(momenta)
+        if products is None:
             return
         if self._late is None:
-            self._late = LateValues(LATE_STEPS if isinstance(product, Tensor) else 0)
-        arrived = self._late.exchange(product)
-        if arrived is not None and self._agreement.take_in(arrived):
-            if self.region.is_on:
-                self._log_scale = self.region.moved(
-                    self._log_scale, agreement=self._agreement.value, steps=self.steps
-                )
-            self.steps += 1
+            self._late = LateValues(LATE_STEPS if isinstance(products, Tensor) else 0)
+        arrived = self._late.exchange(products)
+        if arrived is None or not self._take_in(*arrived):
+            return
+        if self.region.is_on:
+            self._log_scale = self.region.moved(
+                self._log_scale,
+                agreement=self._agreement.value,
+                slow_agreement=self._slow.value,
+                steps=self.steps,
+            )
+        self.steps += 1
 
-    def _product(self, momenta: Momenta) -> Tensor | float | None:
-        """Return the product of a step over all parameters and ranks; None without a step."""
-        products = [each.product(momenta) for each in self._filters]
-        found = [product for product in products if product is not None]
+    def _take_in(self, product: float, slow: float) -> bool:
+        # Both or none: a gradient that spoils one product spoils the other.
+        if not math.isfinite(product * product) or not math.isfinite(slow * slow):
+            return False
+        return self._agreement.take_in(product) and self._slow.take_in(slow)
+
+    def _products(self, momenta: Momenta) -> Tensor | list[float] | None:
+        """Return the products of a step over all parameters and ranks; None without a step."""
+        found = [p for each in self._filters if (p := each.products(momenta)) is not None]
         shared = next((o for o in self._observers if o.is_shared), None)
         if shared is None:
-            return sum(found[1:], start=found[0]) if found else None
+            return _added(found) if found else None
         device = shared.reader.device
         wide = wide_dtype(device)
-        parts = [torch.as_tensor(x, dtype=wide, device=device).reshape(1) for x in found]
-        total = sum(parts, start=torch.zeros(1, dtype=wide, device=device))
+        own = [torch.as_tensor(products, dtype=wide, device=device) for products in found]
+        total = torch.stack([torch.zeros(2, dtype=wide, device=device), *own]).sum(0)
         dist.all_reduce(total, group=shared.process_group)
-        return float(total) if device.type == "cpu" else total
+        return total.tolist() if device.type == "cpu" else total
 
     def state_dict(self) -> dict[str, Any]:
         """Return what continuing needs; {} where nothing is measured."""
@@ -117,6 +129,7 @@ class ScaleControl:
             "log_scale": self._log_scale,
             "steps": self.steps,
             "agreement": self._agreement.state_dict(),
+            "slow": self._slow.state_dict(),
             "late": [] if self._late is None else self._late.state_dict(),
             "filters": [each.state_dict() for each in self._filters],
         }
@@ -132,8 +145,10 @@ class ScaleControl:
             self._log_scale = self.region.clipped(state.get("log_scale", self.region.first))
         self.steps = state.get("steps", 0)
         self._agreement = Agreement(self.region.memory)
+        self._slow = Agreement(self.region.slow_memory)
         if "agreement" in state:
             self._agreement.load_state_dict(state["agreement"])
+            self._slow.load_state_dict(state["slow"])
         self._late = None
         if state.get("late"):
             self._late = LateValues(LATE_STEPS)
@@ -141,6 +156,14 @@ class ScaleControl:
         saved = state.get("filters", [])
         for i, each in enumerate(self._filters):
             each.load_state_dict(saved[i] if len(saved) == len(self._filters) else {})
+
+
+def _added(products: list[list[float] | Tensor]) -> list[float] | Tensor:
+    """Return the sums over observers: numbers where all of them are."""
+    numbers = [each for each in products if not isinstance(each, Tensor)]
+    if len(numbers) == len(products):
+        return [sum(each) for each in zip(*numbers, strict=True)]
+    return torch.stack([torch.as_tensor(each) for each in products]).sum(0)
 
 
 def _whitening(optimizer: torch.optim.Optimizer) -> tuple[float | None, float]:

@@ -16,10 +16,13 @@ class TrustRegion:
 
     The scale, a factor on the learning rate, follows the *agreement* ``z``: how far the fresh
     gradient still points along the update just taken, in [-1, 1]. As in every trust-region method,
-    a region whose last step is borne out was too small, and one whose step is opposed too large.
-    The log of the scale grows by ``gain * z`` at a step where ``z`` is positive. Networks train
-    well while they oscillate in their sharpest directions, so mild opposition is borne: it shrinks
-    by ``gain * shrink`` times what ``z`` lies below ``-tolerance``.
+    a region whose last step is borne out was too small, and one whose step is opposed too large:
+    the log of the scale moves by ``gain * z`` a step.
+
+    One agreement alone is misled twice. Networks train well while they oscillate in their sharpest
+    directions, where the update just taken is opposed for hundreds of steps; and near a noise
+    floor a mean of noise is above zero half of the time. So a second agreement, with a slow
+    filter, must have the same sign; where the two differ the scale stays.
 
     Nothing is known at the start, and a learning rate that is too large does its harm in the first
     steps. So the scale starts at ``start`` and grows fast, by ``start_gain``, which falls to
@@ -33,32 +36,32 @@ class TrustRegion:
         gain: Growth of the log of the scale per step at full agreement.
         span: Largest scale. 1 is off: learning rates stay as they are, bit for bit.
         floor: Smallest scale.
-        tolerance: Opposition that is borne.
-        shrink: How much slower it shrinks than it grows.
         start: The scale of the first step.
         start_gain: The gain of the first steps.
         start_steps: Time constant in steps by which that gain becomes ``gain``.
         memory: Factor by which the agreement forgets each step: 0.9 is about ten steps.
+        slow: Pole of the slow filter: 0.99 is about a hundred steps.
+        slow_memory: Factor by which its agreement forgets each step.
 
     Raises:
         InvalidValueError: When a number is out of range.
 
     >>> region = TrustRegion()
-    >>> round(region.moved(0.0, agreement=1.0, steps=1000), 6)
+    >>> round(region.moved(0.0, agreement=1.0, slow_agreement=0.2, steps=1000), 6)
     0.03
-    >>> region.moved(0.0, agreement=-0.3, steps=1000)
+    >>> region.moved(0.0, agreement=-0.3, slow_agreement=0.1, steps=1000)
     0.0
     """
 
     gain: float = 0.03
     span: float = 10.0
     floor: float = 0.2
-    tolerance: float = 0.4
-    shrink: float = 0.3
     start: float = 0.2
     start_gain: float = 0.15
     start_steps: float = 50.0
     memory: float = 0.9
+    slow: float = 0.99
+    slow_memory: float = 0.97
 
     def __post_init__(self) -> None:
         infinity = float("inf")
@@ -66,12 +69,12 @@ class TrustRegion:
             ("gain", 0.0, infinity),
             ("span", 1.0, infinity),
             ("floor", 0.0, 1.0),
-            ("tolerance", 0.0, 1.0),
-            ("shrink", 0.0, infinity),
             ("start", 0.0, infinity),
             ("start_gain", 0.0, infinity),
             ("start_steps", 0.0, infinity),
             ("memory", 0.0, 1.0),
+            ("slow", 0.0, 1.0),
+            ("slow_memory", 0.0, 1.0),
         ):
             value = check_range(f"{name} of a trust region", getattr(self, name), low, high)
             object.__setattr__(self, name, float(value))
@@ -80,10 +83,11 @@ class TrustRegion:
                 raise InvalidValueError(
                     f"{name} of a trust region must be positive, but got {getattr(self, name)}."
                 )
-        if self.memory >= 1.0:
-            raise InvalidValueError(
-                f"memory of a trust region must be below 1, but got {self.memory}."
-            )
+        for name in ("memory", "slow", "slow_memory"):
+            if getattr(self, name) >= 1.0:
+                raise InvalidValueError(
+                    f"{name} of a trust region must be below 1, but got {getattr(self, name)}."
+                )
 
     @property
     def is_on(self) -> bool:
@@ -103,18 +107,20 @@ class TrustRegion:
         """Return the gain after so many steps."""
         return self.gain + (self.start_gain - self.gain) * math.exp(-steps / self.start_steps)
 
-    def moved(self, log_scale: float, *, agreement: float, steps: int) -> float:
+    def moved(
+        self, log_scale: float, *, agreement: float, slow_agreement: float, steps: int
+    ) -> float:
         """Return the next log of the scale.
 
         Args:
             log_scale: The present one.
             agreement: ``z``, in [-1, 1].
+            slow_agreement: That with the slow filter.
             steps: Steps taken so far.
         """
-        push = agreement
-        if agreement < 0.0:
-            push = self.shrink * min(agreement + self.tolerance, 0.0)
-        return self.clipped(log_scale + self.gain_after(steps) * push)
+        if agreement * slow_agreement <= 0.0:
+            return log_scale
+        return self.clipped(log_scale + self.gain_after(steps) * agreement)
 
     def to_dict(self) -> dict[str, float]:
         """Return the settings as JSON values."""

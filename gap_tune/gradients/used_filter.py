@@ -1,4 +1,4 @@
-"""UsedFilter: the filter that an optimizer's momentum really is, over the observed coordinates."""
+"""UsedFilter: what an optimizer's momentum really filters, over the observed coordinates."""
 
 from __future__ import annotations
 
@@ -18,24 +18,30 @@ Momenta = Mapping[Tensor, float] | float
 
 
 class UsedFilter:
-    """``m_t = beta_t m_{t-1} + g_t`` with the momenta that trained, and ``x_t = <g_t, m_{t-1}>``.
+    """``m_t = beta_t m_{t-1} + g_t`` with the momenta that trained, and a slow filter beside it.
 
-    For Adam and its like the product is whitened: ``sum_j g_j m_j / c_j`` with ``c = sqrt(v)``.
-    Where gradients are on a device nothing waits for it.
+    Their products with fresh gradients are ``<g_t, m_{t-1}>``. For Adam and its like they are
+    whitened: ``sum_j g_j m_j / c_j`` with ``c = sqrt(v)``; the slow filter then is one of whitened
+    gradients, since ``v`` changes over its memory. Where gradients are on a device nothing waits
+    for it.
 
     Args:
         observer: What reads the gradients.
         beta2: Adam's, to whiten by; None for plain products.
         eps: Adam's epsilon.
+        slow: Pole of the slow filter.
     """
 
-    def __init__(self, observer: GradientObserver, beta2: float | None, eps: float) -> None:
-        self._observer, self._beta2, self._eps = observer, beta2, eps
+    def __init__(
+        self, observer: GradientObserver, beta2: float | None, eps: float, slow: float
+    ) -> None:
+        self._observer, self._beta2, self._eps, self._slow = observer, beta2, eps, slow
         self._start(observer.reader)
 
     def _start(self, reader: GradientReader) -> None:
         self._reader = reader
-        self._filter = torch.zeros(1, reader.size, device=reader.device, dtype=reader.dtype)
+        self._filters = torch.zeros(2, reader.size, device=reader.device, dtype=reader.dtype)
+        self._bind_views()
         self._limit = torch.finfo(reader.dtype).max ** 0.5
         self._host: HostWhitening | None = None
         self._device: Whitening | None = None
@@ -46,16 +52,24 @@ class UsedFilter:
                 self._device = Whitening((self._beta2,), reader.weights, self._eps)
         self._poles: dict[tuple[float, ...], Tensor] = {}
 
-    def product(self, momenta: Momenta) -> float | Tensor | None:
-        """Return ``x_t`` of the observer's latest step, and take its gradient into the filter.
+    def _bind_views(self) -> None:
+        self._used, self._slowed = self._filters.unbind()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Pickle makes copies of views.
+        self._bind_views()
+
+    def products(self, momenta: Momenta) -> list[float] | Tensor | None:
+        """Return both products of the observer's latest step, and take its gradient in.
 
         Args:
             momenta: What the coming step trains with: one for all parameters, or each one's.
 
         Returns:
-            A number where gradients are in host memory, else a tensor of shape (1,); NaN where a
-            gradient was not finite or the step is skipped, which leaves the filter as it was.
-            None without a step.
+            Numbers where gradients are in host memory, else a tensor of shape (2,): with what
+            momentum filters, and with the slow filter. NaN where a gradient was not finite or the
+            step is skipped, which leaves the filters as they were. None without a step.
         """
         reading, self._observer.latest = self._observer.latest, None
         if reading is None:
@@ -68,20 +82,22 @@ class UsedFilter:
         return self._beside(reading, pole)
 
     @torch.no_grad()
-    def _on(self, reading: Reading, pole: float | Tensor) -> float:
+    def _on(self, reading: Reading, pole: float | Tensor) -> list[float]:
         """Do a step on the host, where a number can be read without waiting."""
         gradient, present = reading.gradient, reading.present
         usable = reading.usable is None or bool(reading.usable)
         if not usable or not float(torch.linalg.vector_norm(gradient)) <= self._limit:
-            return float("nan")
+            return [float("nan")] * 2
         judge = gradient
         if self._host is not None:
             (judge,), _ = self._host.whiten(gradient, present)
-        product = float(torch.mv(self._filter, judge))
+        products: list[float] = torch.mv(self._filters, judge).tolist()
+        slow: float | Tensor = self._slow
         if present is not None:
-            pole = torch.where(present, pole, 1.0)
-        self._filter.mul_(pole).add_(gradient)
-        return product
+            pole, slow = torch.where(present, pole, 1.0), torch.where(present, slow, 1.0)
+        self._used.mul_(pole).add_(gradient)
+        self._slowed.mul_(slow).add_(judge)
+        return products
 
     @torch.no_grad()
     def _beside(self, reading: Reading, pole: float | Tensor) -> Tensor:
@@ -94,10 +110,11 @@ class UsedFilter:
         judge = clean
         if self._device is not None:
             judge = self._device.whiten(clean, finite, present)[0][0]
-        product = torch.where(finite, torch.mv(self._filter, judge), torch.nan)
+        products = torch.where(finite, torch.mv(self._filters, judge), torch.nan)
         advances = finite if present is None else finite & present
-        self._filter.mul_(torch.where(advances, pole, 1.0)).add_(clean)
-        return product
+        self._used.mul_(torch.where(advances, pole, 1.0)).add_(clean)
+        self._slowed.mul_(torch.where(advances, self._slow, 1.0)).add_(judge)
+        return products
 
     def _pole(self, momenta: Momenta) -> float | Tensor:
         """Return the momentum of every observed coordinate, one number where they are equal."""
@@ -123,10 +140,10 @@ class UsedFilter:
 
     def _tensors(self) -> dict[str, Tensor]:
         whitening = self._host or self._device
-        return {"rows": self._filter} | ({} if whitening is None else whitening.tensors())
+        return {"rows": self._filters} | ({} if whitening is None else whitening.tensors())
 
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
-        self._filter.copy_(tensors["rows"])
+        self._filters.copy_(tensors["rows"])
         if self._host is not None:
             self._host.load(tensors)
         if self._device is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,15 @@ def parameters(seed: int = 0) -> Params:
 
 
 def gradients(step: int, params: Params) -> list[Tensor]:
-    """Gradients that agree for twenty steps and oppose each other for the next twenty."""
-    generator = torch.Generator().manual_seed(1000 + step)
-    sign = 1.0 if step % 40 < 20 else (-1.0) ** step
-    return [sign + 0.3 * torch.randn(p.shape, generator=generator) for p in params]
+    """Gradients that agree for twenty steps and oppose those before for the next twenty."""
+
+    def noise(of: int) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(1000 + of)
+        return [torch.randn(p.shape, generator=generator) for p in params]
+
+    if step % 40 < 20:
+        return [1.0 + 0.3 * fresh for fresh in noise(step)]
+    return [3.0 * (new - old) for new, old in zip(noise(step), noise(step - 1), strict=True)]
 
 
 def train(
@@ -44,59 +50,91 @@ def train(
         optimizer.step()
 
 
-def by_hand(products: list[float], region: TrustRegion) -> list[float]:
-    """Return the scale of each step: the formulas of docs/design.md, with NumPy."""
-    log_scale, scales = math.log(region.start), []
-    for t, _ in enumerate(products):
-        weights = region.memory ** np.arange(t + 1)[::-1]
-        seen = np.array(products[: t + 1])
+class Hand:
+    """The control by hand, over all coordinates and the whole history: docs/design.md's formulas.
+
+    Args:
+        momenta: What each parameter trains with.
+        beta2: Adam's, which whitens; None for SGD.
+    """
+
+    def __init__(self, momenta: list[float], beta2: float | None = None) -> None:
+        self.momenta, self.beta2, self.region = momenta, beta2, TrustRegion()
+        self.used: dict[int, Tensor] = {}
+        self.slow: dict[int, Tensor] = {}
+        self.moments: dict[int, Tensor] = {}
+        self.steps: dict[int, int] = {}
+        self.products: list[tuple[float, float]] = []
+
+    def step(self, gradients: list[Tensor | None]) -> float:
+        """Take in a step's gradients, None where a parameter has none; return the scale."""
+        products = [0.0, 0.0]
+        for i, gradient in enumerate(gradients):
+            if gradient is None:
+                continue
+            fresh = gradient.double()
+            judge = fresh
+            if self.beta2 is not None:
+                steps = self.steps[i] = self.steps.get(i, 0) + 1
+                moment = self.moments.get(i, torch.zeros_like(fresh))
+                moment = self.moments[i] = self.beta2 * moment + (1 - self.beta2) * fresh**2
+                judge = fresh / ((moment / (1 - self.beta2**steps)).sqrt() + 1e-8)
+            for place, buffers in enumerate((self.used, self.slow)):
+                before = buffers.get(i, torch.zeros_like(fresh))
+                products[place] += float((judge * before).sum())
+                pole = self.region.slow if place else self.momenta[i]
+                buffers[i] = pole * before + (judge if place else fresh)
+        self.products.append((products[0], products[1]))
+        return self.scale()
+
+    def scale(self) -> float:
+        log_scale = math.log(self.region.start)
+        for t in range(len(self.products)):
+            z, slow = (self.agreement(t, place) for place in (0, 1))
+            region = self.region
+            gain = region.gain + (region.start_gain - region.gain) * math.exp(
+                -t / region.start_steps
+            )
+            log_scale += gain * z if z * slow > 0 else 0.0
+            log_scale = min(max(log_scale, math.log(region.floor)), math.log(region.span))
+        return math.exp(log_scale)
+
+    def agreement(self, t: int, place: int) -> float:
+        memory = self.region.slow_memory if place else self.region.memory
+        weights = memory ** np.arange(t + 1)[::-1]
+        seen = np.array([each[place] for each in self.products[: t + 1]])
         power = np.average(seen**2, weights=weights)
-        z = np.average(seen, weights=weights) / math.sqrt(power) if power else 0.0
-        push = z if z > 0 else region.shrink * min(z + region.tolerance, 0.0)
-        gain = region.gain + (region.start_gain - region.gain) * math.exp(-t / region.start_steps)
-        log_scale += gain * push
-        log_scale = min(max(log_scale, math.log(region.floor)), math.log(region.span))
-        scales.append(math.exp(log_scale))
-    return scales
+        return float(np.average(seen, weights=weights) / math.sqrt(power)) if power else 0.0
 
 
 def test_scale_follows_the_products_with_torchs_own_momentum_buffer() -> None:
     params = parameters()
     optimizer = optim.SGD(params, lr=1e-3, momentum=0.9, **ON)
-    products, found, chosen = [], [], set()
+    hand, found, expected, chosen = Hand([0.9] * 3), [], [], set()
     for step in range(60):
         fresh = gradients(step, params)
+        # Whatever momentum was chosen, torch's buffer is the filter that was really used.
         buffers = [optimizer.state[p].get("momentum_buffer") for p in params]
-        products.append(
-            sum(float((g * b).sum()) for g, b in zip(fresh, buffers, strict=True) if b is not None)
-        )
+        hand.used = {i: b.double().clone() for i, b in enumerate(buffers) if b is not None}
+        expected.append(hand.step(list(fresh)))
         train(optimizer, params, range(step, step + 1))
         found.append(optimizer.scale)
         chosen.add(optimizer.momentum)
-    # Whatever momentum was chosen, it is the one that the buffer was made with.
     assert len(chosen) > 1
-    assert found == pytest.approx(by_hand(products, TrustRegion()), rel=1e-4)
-    assert max(found) > 1.0 > min(found)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert max(found) > 1.0
+    assert any(b < a for a, b in pairwise(found))
 
 
 def test_products_of_adam_are_whitened_by_its_own_second_moments() -> None:
     params = parameters()
     optimizer = optim.AdamW(params, lr=1e-3, rule=FixedMomentum(), **ON)
-    region, products, found = TrustRegion(), [], []
-    averages = [torch.zeros_like(p, dtype=torch.float64) for p in params]
-    moments = [torch.zeros_like(p, dtype=torch.float64) for p in params]
+    hand, found, expected = Hand([0.9] * 3, beta2=0.999), [], []
     for step in range(50):
-        total = 0.0
-        for i, fresh in enumerate(gradients(step, params)):
-            fresh = fresh.double()
-            moments[i] = 0.999 * moments[i] + 0.001 * fresh**2
-            costs = (moments[i] / (1 - 0.999 ** (step + 1))).sqrt() + 1e-8
-            total += float((fresh * averages[i] / costs).sum())
-            averages[i] = 0.9 * averages[i] + fresh
-        products.append(total)
+        expected.append(hand.step(list(gradients(step, params))))
         train(optimizer, params, range(step, step + 1))
         found.append(optimizer.scale)
-    assert found == pytest.approx(by_hand(products, region), rel=1e-4)
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("correlation", [0.8, 0.2, -0.6])
@@ -209,54 +247,47 @@ def test_a_gradient_that_is_not_finite_moves_nothing(spoiled: float) -> None:
     assert optimizer.scale == twin.scale
 
 
-def test_a_parameter_without_gradient_keeps_its_part_of_the_filter() -> None:
+def test_a_parameter_without_gradient_keeps_its_part_of_the_filters() -> None:
     """As torch keeps its momentum buffer."""
     params = parameters()
     optimizer = optim.SGD(params, lr=0.0, momentum=0.5, rule=FixedMomentum(), **ON)
-    products, buffers = [], [torch.zeros_like(p) for p in params]
+    hand = Hand([0.5] * 3)
     for step in range(12):
-        total = 0.0
-        for i, (parameter, fresh) in enumerate(zip(params, gradients(step, params), strict=True)):
-            absent = (step + i) % 3 == 0
-            parameter.grad = None if absent else fresh
-            if not absent:
-                total += float((fresh * buffers[i]).sum())
-                buffers[i] = 0.5 * buffers[i] + fresh
-        products.append(total)
+        fresh: list[Tensor | None] = list(gradients(step, params))
+        fresh[step % 3] = None
+        for parameter, gradient in zip(params, fresh, strict=True):
+            parameter.grad = gradient
         optimizer.step()
-    assert optimizer.scale == pytest.approx(by_hand(products, TrustRegion())[-1], rel=1e-5)
+        assert optimizer.scale == pytest.approx(hand.step(fresh), rel=1e-5)
 
 
 def test_groups_of_different_momenta_are_filtered_by_their_own() -> None:
     params = parameters()
     groups = [{"params": params[:1], "momentum": 0.3}, {"params": params[1:]}]
     optimizer = optim.SGD(groups, lr=0.0, momentum=0.9, rule=FixedMomentum(), **ON)
-    products, buffers = [], [torch.zeros_like(p) for p in params]
+    hand = Hand([0.3, 0.9, 0.9])
     for step in range(12):
-        total = 0.0
-        for i, fresh in enumerate(gradients(step, params)):
-            total += float((fresh * buffers[i]).sum())
-            buffers[i] = (0.9 if i else 0.3) * buffers[i] + fresh
-        products.append(total)
         train(optimizer, params, range(step, step + 1))
-    assert optimizer.scale == pytest.approx(by_hand(products, TrustRegion())[-1], rel=1e-5)
+        expected = hand.step(list(gradients(step, params)))
+        assert optimizer.scale == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_parameter_that_joins_late_starts_from_zero() -> None:
+@pytest.mark.parametrize("family", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_parameter_that_joins_late_starts_from_zero(family: Any) -> None:
     params = parameters()
-    optimizer = optim.SGD(params[:2], lr=0.0, momentum=0.9, rule=FixedMomentum(), **ON)
-    products, buffers = [], [torch.zeros_like(p) for p in params]
+    sgd = family is torch.optim.SGD
+    options: dict[str, Any] = {"momentum": 0.9} if sgd else {}
+    optimizer = getattr(optim, family.__name__)(
+        params[:2], lr=0.0, rule=FixedMomentum(), **options, **ON
+    )
+    hand = Hand([0.9] * 3, beta2=None if sgd else 0.999)
     for step in range(12):
         if step == 5:
             optimizer.add_param_group({"params": params[2:]})
         present = params if step >= 5 else params[:2]
-        total = 0.0
-        for i, fresh in enumerate(gradients(step, params)[: len(present)]):
-            total += float((fresh * buffers[i]).sum())
-            buffers[i] = 0.9 * buffers[i] + fresh
-        products.append(total)
         train(optimizer, present, range(step, step + 1))
-    assert optimizer.scale == pytest.approx(by_hand(products, TrustRegion())[-1], rel=1e-5)
+        expected = hand.step(list(gradients(step, params)[: len(present)]))
+        assert optimizer.scale == pytest.approx(expected, rel=1e-5)
 
 
 MAKERS: dict[str, Callable[[Params], torch.optim.Optimizer]] = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 
 from gap_tune.control import SelfTuning, TrustRegion, has_momentum
-from gap_tune.errors import InvalidValueError, UnsupportedError
+from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError
 from gap_tune.gradients.wrappers import unwrapped
 from gap_tune.rules import AlignmentRule, MomentumRule, get_rule
 from gap_tune.tune import keys
@@ -140,12 +141,9 @@ def make_tuning(
     betas2 = tuple(float(beta2) for beta2 in own.get("betas2") or ())
     if mode == keys.MODE_FIXED:
         return Observed(optimizer, betas2=betas2, **monitor_options)
-    named_rule = own.get(keys.RULE)
-    if rule is None and named_rule is not None:
-        rule = get_rule(named_rule)
     options = {
         "betas2": betas2,
-        "couple_lr": couple_lr if couple_lr is not None or rule is None else rule.couple_lr,
+        "couple_lr": _as_the_rule_asks(rule, own) if couple_lr is None else couple_lr,
         "reference_momentum": own.get("reference_momentum"),
         "trust_region": TrustRegion.of(
             own.get(keys.TRUST_REGION) if trust_region is None else trust_region
@@ -153,9 +151,20 @@ def make_tuning(
         **monitor_options,
     }
     if mode == keys.MODE_TRIAL:
-        rule = AlignmentRule() if rule is None else rule
+        named_rule = own.get(keys.RULE)
+        if rule is None:
+            rule = AlignmentRule() if named_rule is None else get_rule(named_rule)
         return Deciding(optimizer, rule=rule, update_every=update_every, **options)
     return Controlled(optimizer, **options)
+
+
+def _as_the_rule_asks(rule: MomentumRule | None, own: Mapping[str, Any]) -> bool | None:
+    """Return whether whoever decides wants the learning rate to follow; None without an opinion."""
+    if rule is None and own.get(keys.RULE) is not None:
+        # A rule that only the scheduler's process knows is the scheduler's affair.
+        with suppress(GapTuneError):
+            rule = get_rule(own[keys.RULE])
+    return getattr(rule, "couple_lr", None)
 
 
 def check_start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any] | None) -> None:

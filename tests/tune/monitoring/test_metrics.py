@@ -131,6 +131,8 @@ def result(report: int = 1, skipped: int = 0, **more: Any) -> dict[str, Any]:
         keys.MOMENTUM: 0.0,
         keys.GAIN: 0.6,
         keys.POWER: 2.0,
+        keys.SCALE: 3.0,
+        keys.AGREEMENT: -0.2,
         keys.STEPS: 10 * report,
         keys.STATISTICS: json.dumps(statistics.to_dict()),
         **more,
@@ -152,6 +154,8 @@ def test_gauges_show_what_the_latest_result_says() -> None:
         "best_gain": 1.830737,
         "autocorrelation": 0.25,
         "gradient_power": 2.0,
+        "scale": 3.0,
+        "agreement": -0.2,
         "steps_per_second": 2.5,
         "metric": 0.5,
     }
