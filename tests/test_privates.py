@@ -23,6 +23,8 @@ EXCEPTIONS = {
     "optim/test_switch_training.py": {"_fused_sgd_"},
     # The constructor of the channel needs a worker of Ray Train, which takes half a minute.
     "readme_messages.py": {"_patience_s", "_unanswered", "_warned", "_wait"},
+    # Ray's own manager of checkpoints says which it deletes; as a study, that takes a minute.
+    "study/methods/test_pbt.py": {"_CheckpointManager", "_TrainingResult", "_internal"},
     # What entry points there are is remembered, as long as a process lives.
     "study/methods/test_table.py": {"_entry_point"},
     # How long to wait is nothing that users set, and ten seconds are too long for a test. Ray

@@ -9,6 +9,7 @@ import torch
 
 from gap_tune.control import TrustRegion
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
+from gap_tune.gradients.statistics import SCALED_ADAM_CANDIDATES
 from gap_tune.optim.self_tuning import Rules, SelfTuningOptimizer
 
 # Adam's usual 0.9 and what lies below: above it no rule, and no fixed beta1, did well.
@@ -28,7 +29,7 @@ class _SelfTuningAdam(SelfTuningOptimizer):
         update_every: int = 1,
         sample: int | None = DEFAULT_SAMPLE,
         couple_lr: bool = False,
-        candidates: Sequence[float] = ADAM_CANDIDATES,
+        candidates: Sequence[float] | None = None,
         beta2_candidates: Sequence[float] | None = None,
         decay: float = 0.8,
         trust_region: TrustRegion | None = None,
@@ -36,6 +37,9 @@ class _SelfTuningAdam(SelfTuningOptimizer):
     ) -> None:
         # The next class in line is torch's optimizer, which mypy cannot know.
         super().__init__(params, lr, betas, *args, **kwargs)  # type: ignore[call-arg, arg-type]
+        if candidates is None:
+            scaled = TrustRegion.of(trust_region).is_on
+            candidates = SCALED_ADAM_CANDIDATES if scaled else ADAM_CANDIDATES
         self._start_tuning(
             rule,
             update_every=update_every,
@@ -66,7 +70,8 @@ class Adam(_SelfTuningAdam, torch.optim.Adam):
         sample: Coordinates to observe; None observes all.
         couple_lr: Whether the learning rate follows beta1 so that the trust region stays. Off by
             default: Adam's update is scaled by (1 - beta1) already, and did better without.
-        candidates: Values of beta1 to choose from.
+        candidates: Values of beta1 to choose from; default 0.5, 0.8, 0.9 and 0.95, in a trust
+            region that follows the agreement 0.5 and 0.8.
         beta2_candidates: Values of beta2, increasing, to choose from together with beta1; None
             keeps beta2.
         decay: Factor by which the statistics shrink each step.

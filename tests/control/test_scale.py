@@ -88,15 +88,22 @@ class Hand:
         return self.scale()
 
     def scale(self) -> float:
-        log_scale = math.log(self.region.start)
+        region, log_scale = self.region, math.log(self.region.start)
+        largest = log_scale
         for t in range(len(self.products)):
             z, slow = (self.agreement(t, place) for place in (0, 1))
-            region = self.region
             gain = region.gain + (region.start_gain - region.gain) * math.exp(
                 -t / region.start_steps
             )
-            log_scale += gain * z if z * slow > 0 else 0.0
+            if z > 0:
+                push = z if slow >= 0 else 0.0
+            else:
+                push = region.shrink * min(z + region.tolerance, 0.0)
+                if slow < 0 and math.exp(largest - log_scale) < region.slow_span:
+                    push = min(push, region.slow_shrink * z)
+            log_scale += gain * push
             log_scale = min(max(log_scale, math.log(region.floor)), math.log(region.span))
+            largest = max(largest, log_scale)
         return math.exp(log_scale)
 
     def agreement(self, t: int, place: int) -> float:

@@ -21,6 +21,10 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"name": "cross-batch", "hysteresis": 0.5}, LIMITS),
     ({"name": "fixed"}, {}),
     (
+        {"name": "horizon", "gain": 0.1, "low": 0.2},
+        {"low": 0.2, "high": 0.995, "may_keep_what_is_outside": True},
+    ),
+    (
         {"name": "schedule", "steps": [2, 40], "momenta": [0.8, 0.95]},
         {"low": 0.8, "high": 0.95, "may_keep_what_is_outside": True},
     ),

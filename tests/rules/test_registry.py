@@ -105,7 +105,8 @@ def test_a_rule_survives_being_written_as_json(rule: MomentumRule, spec: Any) ->
     [
         (
             "pauper",
-            "rule must be one of ['alignment', 'cross-batch', 'fixed', 'paper', 'schedule']",
+            "rule must be one of ['alignment', 'cross-batch', 'fixed', 'horizon', 'paper', "
+            "'schedule']",
         ),
         ("", "but got ''"),
         (3, 'rule must be a name, or a mapping with a "name" and options'),
@@ -204,7 +205,7 @@ def test_a_class_that_is_defined_anew_is_made_anew(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_name_of_the_package_is_known_without_importing_anything_else() -> None:
-    assert rule_names() == ["alignment", "cross-batch", "fixed", "paper", "schedule"]
+    assert rule_names() == ["alignment", "cross-batch", "fixed", "horizon", "paper", "schedule"]
     assert all(map(is_rule_name, rule_names()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ray.tune.search import Searcher
+from ray.tune.search import Repeater, Searcher
 
 
 def given_space(searcher: Searcher) -> Any:
@@ -40,6 +40,11 @@ def chain(searcher: Searcher) -> Iterator[Searcher]:
     while hasattr(searcher, "searcher"):
         searcher = searcher.searcher
         yield searcher
+
+
+def has_repeater(searcher: Searcher) -> bool:
+    """Tell whether a searcher repeats configurations, or wraps one that does."""
+    return any(isinstance(each, Repeater) for each in chain(searcher))
 
 
 def innermost(searcher: Searcher) -> Searcher:

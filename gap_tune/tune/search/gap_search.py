@@ -17,6 +17,7 @@ from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.ray_private import naming, searchers
 from gap_tune.tune.search.closeness import Axis, point_of
+from gap_tune.tune.search.learned_rates import NARROW, LearnedRates
 from gap_tune.tune.search.owned import axes_of, is_learning_rate, owned_keys
 from gap_tune.tune.search.places import Places, rule_entry
 from gap_tune.tune.search.saved import restore_chain, save_chain
@@ -71,7 +72,9 @@ class GapSearch(Searcher):
             Coupled learning rates are exact there, and trials start there until more is known.
         trust_region: How the learning rates of tuned trials follow the agreement while they train
             (``gap_tune.TrustRegion``, or its settings as a mapping); None leaves them alone, unless
-            a configuration's section says otherwise.
+            a configuration's section says otherwise. With ``lr``, later trials start on the way to
+            the learning rate that the best trial so far came to train with, in a narrow region; the
+            wrapped searcher, which chooses the place around it, is told what was used.
 
     Raises:
         InvalidValueError: When a number or a setting is out of range, keys are equal, or a file
@@ -121,6 +124,9 @@ class GapSearch(Searcher):
         # As JSON values, which go into configurations.
         region = None if trust_region is None else TrustRegion.of(trust_region).to_dict()
         self._of_all: dict[str, Any] = {} if region is None else {keys.TRUST_REGION: region}
+        self._rates = LearnedRates()
+        # What trials really started from, where that is not what the wrapped searcher suggested.
+        self._moved: dict[str, dict[str, Any]] = {}
         self._complain = Complaints()
         given = read_given(statistics, several=beta2 is not None)
         self._seeder = Seeder(rule, self._reference, given, self._complain)
@@ -193,7 +199,7 @@ class GapSearch(Searcher):
             values[self._owned.beta2] = seed.beta2
             own["betas2"] = self._betas2
         if self._owned.lr is not None:
-            self._scale_lr(inner, seed, values, own)
+            self._scale_lr(trial_id, inner, seed, values, own)
         self._seeder.reports.expect(trial_id, point, values.get(self._owned.beta2 or ""))
         return self._places.fill(inner, values, own)
 
@@ -215,19 +221,43 @@ class GapSearch(Searcher):
         return missing if len(missing) < len(pairs) else {}
 
     def _scale_lr(
-        self, inner: Mapping[str, Any], seed: Seed, values: dict[str, Any], own: dict[str, Any]
+        self,
+        trial_id: str,
+        inner: Mapping[str, Any],
+        seed: Seed,
+        values: dict[str, Any],
+        own: dict[str, Any],
     ) -> None:
         key = self._owned.lr or ""
         searched = nested.get(inner, key, self._fixed_lr)
         if not is_learning_rate(searched):
             self._complain(f"{key!r} is not scaled: it must be a positive number, got {searched!r}")
             return
+        if TrustRegion.of(own.get(keys.TRUST_REGION)).is_on:
+            searched = self._learned_lr(trial_id, inner, float(searched), own)
         values[key] = self._owned.learning_rate(float(searched), seed.momentum, self._reference)
         # The scheduler's coupling goes on from the pair that the trial starts with.
         own |= {"reference_momentum": seed.momentum, "searched_lr": float(searched)}
 
+    def _learned_lr(
+        self, trial_id: str, inner: Mapping[str, Any], searched: float, own: dict[str, Any]
+    ) -> float:
+        """Return the learning rate to start from, around what the best trial came to train with."""
+        path = nested.path_of(inner, self._owned.lr or "")
+        axis = None if path is None else self._axes.get("/".join(map(str, path)))
+        # Repeats of a configuration must be equal.
+        repeats = searchers.has_repeater(self.searcher)
+        lr, reason = self._rates.suggest(trial_id, searched, None if repeats else axis, self.mode)
+        if reason is not None and path is not None:
+            own[keys.TRUST_REGION] = {**own[keys.TRUST_REGION], **NARROW}
+            own["lr_reason"] = reason
+            if isinstance(searchers.innermost(self.searcher), OptunaSearch):
+                self._moved[trial_id] = nested.put(inner, path, lr)
+        return lr
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take the trial's first report into the seeds; pass finite results on."""
+        self._contained("scale not used", self._rates.take, trial_id, result)
         self._contained("statistics not used", self._seeder.reports.take, trial_id, result)
         if not self._nothing_to_search and self._finite(result):
             self._contained("result not used", self.searcher.on_trial_result, trial_id, result)
@@ -237,9 +267,16 @@ class GapSearch(Searcher):
     ) -> None:
         """Tell the wrapped searcher; a result whose metric is not finite counts as an error."""
         self._seeder.reports.forget(trial_id)
+        if result is not None and not self._finite(result):
+            result, error = None, True
+        value = None if error or result is None else self._value(result)
+        self._rates.finish(trial_id, value)
+        moved = self._moved.pop(trial_id, None)
         if self._nothing_to_search:
             return
-        if result is not None and not self._finite(result):
+        if moved is not None and value is not None:
+            # What was suggested is not what was used: the searcher learns of the latter instead.
+            self._contained("result not used", self.add_evaluated_point, moved, value)
             result, error = None, True
         tell = self.searcher.on_trial_complete
         self._contained("end of trial not used", tell, trial_id, result=result, error=error)
@@ -250,6 +287,11 @@ class GapSearch(Searcher):
             function(*args, **kw)
         except Exception as error:
             self._complain(f"{what}: {error!r:.300}")
+
+    def _value(self, result: Mapping[str, Any]) -> float | None:
+        """Return the study's metric in a result; None where there is not one metric of numbers."""
+        value = nested.get(result, self.metric) if isinstance(self.metric, str) else None
+        return float(value) if isinstance(value, (int, float)) else None
 
     def _finite(self, result: Mapping[str, Any]) -> bool:
         return first_non_finite(result, self.metric) is None
@@ -287,6 +329,8 @@ class GapSearch(Searcher):
             "mode_of_all": self._mode_of_all,
             "rule_of_all": self._rule_of_all,
             "of_all": dict(self._of_all),
+            "rates": self._rates.state(),
+            "moved": dict(self._moved),
             "places": self._places.state(),
             "metric": self.metric,
             "mode": self.mode,
@@ -309,6 +353,8 @@ class GapSearch(Searcher):
         # Studies that were saved before trials had rules of their own, or nested keys, have none.
         self._rule_of_all = state.get("rule_of_all")
         self._of_all = state.get("of_all", {})
+        self._rates.load_state(state.get("rates", {}))
+        self._moved = dict(state.get("moved", {}))
         self._places.load_state(state.get("places", {}))
         searchers.remember(self, state["metric"], state["mode"])
 

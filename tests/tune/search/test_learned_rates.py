@@ -1,0 +1,129 @@
+"""Later trials start at the learning rate that earlier ones came to train with."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import optuna
+import pytest
+from ray import tune
+from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from gap_tune import GapSearch, TrustRegion
+from gap_tune.tune import keys
+from gap_tune.tune.search.learned_rates import SHARE, SPREAD
+
+LOW, HIGH = 1e-3, 1.0
+
+
+def search(inner: Searcher | None = None, **options: Any) -> GapSearch:
+    inner = OptunaSearch(sampler=optuna.samplers.RandomSampler(seed=0)) if inner is None else inner
+    found = GapSearch(inner, **{"lr": "lr", "trust_region": TrustRegion(), **options})
+    found.set_search_properties("loss", "min", {"lr": tune.loguniform(LOW, HIGH)})
+    return found
+
+
+def ends(
+    searcher: GapSearch, trial: str, loss: float, scale: float, steps: int = 100, reports: int = 8
+) -> None:
+    for report in range(1, reports + 1):
+        # What trained in the middle counts, not the start of the scale or its end.
+        part = scale if reports // 4 < report <= reports - reports // 4 else 0.2
+        result = {"loss": loss, keys.SCALE: part, keys.STEPS: steps * report // reports}
+        searcher.on_trial_result(trial, result)
+    searcher.on_trial_complete(trial, {"loss": loss})
+
+
+def test_the_next_trials_start_around_what_the_best_one_trained_with() -> None:
+    searcher = search()
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+    assert "lr_reason" not in first["gap"]
+    assert first["gap"]["trust_region"]["span"] == TrustRegion().span
+    ends(searcher, "a", loss=0.5, scale=2.0)
+    ends(searcher, "b", loss=0.9, scale=8.0)
+    wanted = first["lr"] * 2.0**SHARE
+    for i in range(20):
+        later = searcher.suggest(f"later{i}")
+        assert LOW <= later["lr"] <= HIGH
+        assert abs(math.log(later["lr"] / wanted)) <= SPREAD + 1e-9 or later["lr"] in (LOW, HIGH)
+        assert later["gap"]["lr_reason"] == "trial a came to train with 2 times its learning rate"
+        assert later["gap"]["trust_region"]["span"] == 3.0
+        # The momentum's own coupling is beside it.
+        assert later["gap"]["searched_lr"] == later["lr"]
+    assert second["lr"] != later["lr"]
+
+
+def test_trials_that_were_stopped_early_are_not_compared() -> None:
+    searcher = search()
+    first, _ = searcher.suggest("a"), searcher.suggest("stopped")
+    ends(searcher, "stopped", loss=0.1, scale=5.0, steps=10)
+    ends(searcher, "a", loss=0.5, scale=2.0, steps=100)
+    assert searcher.suggest("later")["gap"]["lr_reason"].startswith("trial a ")
+    assert first["lr"] > 0
+
+
+@pytest.mark.parametrize("loss", [math.nan, None])
+def test_trials_that_failed_teach_nothing(loss: float | None) -> None:
+    searcher = search()
+    searcher.suggest("a")
+    searcher.on_trial_result("a", {"loss": 0.1, keys.SCALE: 2.0, keys.STEPS: 10})
+    if loss is None:
+        searcher.on_trial_complete("a", error=True)
+    else:
+        searcher.on_trial_complete("a", {"loss": loss})
+    assert "lr_reason" not in searcher.suggest("b")["gap"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lr": None}, {"trust_region": None}, {"trust_region": TrustRegion(span=1)}],
+    ids=["no key", "no region", "a region of one size"],
+)
+def test_without_a_key_or_a_region_nothing_is_learned(options: dict[str, Any]) -> None:
+    searcher = search(**options)
+    searcher.suggest("a")
+    ends(searcher, "a", loss=0.5, scale=2.0)
+    assert "lr_reason" not in searcher.suggest("b")["gap"]
+
+
+def test_repeats_of_a_configuration_stay_equal() -> None:
+    inner = OptunaSearch(sampler=optuna.samplers.RandomSampler(seed=0))
+    searcher = search(Repeater(inner, repeat=2))
+    suggestions = [searcher.suggest("a"), searcher.suggest("b")]
+    ends(searcher, "a", loss=0.5, scale=2.0)
+    assert suggestions[0]["lr"] == suggestions[1]["lr"]
+    assert "lr_reason" not in searcher.suggest("c")["gap"]
+
+
+def test_optuna_is_told_what_was_used_in_place_of_what_it_suggested() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    inner = OptunaSearch(
+        sampler=optuna.samplers.RandomSampler(seed=0), storage=storage, study_name="told"
+    )
+    searcher = search(ConcurrencyLimiter(inner, max_concurrent=4))
+    first = searcher.suggest("a")
+    ends(searcher, "a", loss=0.5, scale=2.0)
+    later = searcher.suggest("b")
+    ends(searcher, "b", loss=0.25, scale=1.0)
+    study = optuna.load_study(study_name="told", storage=storage)
+    done = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    told = {trial.params["lr"]: trial.value for trial in done}
+    assert told == {first["gap"]["searched_lr"]: 0.5, later["gap"]["searched_lr"]: 0.25}
+
+
+def test_what_was_learned_survives_a_restart(tmp_path: Any) -> None:
+    searcher = search()
+    searcher.suggest("a")
+    ends(searcher, "a", loss=0.5, scale=2.0)
+    searcher.suggest("running")
+    searcher.save(str(tmp_path / "state"))
+    state = searcher.get_state()
+    assert json.loads(json.dumps(state["rates"])) == state["rates"]
+    again = search()
+    again.restore(str(tmp_path / "state"))
+    assert again.suggest("b") == searcher.suggest("b")
+    ends(again, "running", loss=0.1, scale=3.0)
+    assert again.suggest("c")["gap"]["lr_reason"].startswith("trial running ")
