@@ -61,11 +61,8 @@ class ScaleControl:
         """Look at other observers from now on, whose gradients start anew."""
         if not self.is_active:
             return
-        beta2, eps = _whitening(optimizer)
         self._observers = list(observers)
-        self._filters = [
-            UsedFilter(observer, beta2, eps, self.region.slow) for observer in observers
-        ]
+        self._filters = [UsedFilter(each, optimizer, self.region.slow) for each in observers]
 
     @property
     def scale(self) -> float:
@@ -167,12 +164,5 @@ def _added(products: list[list[float] | Tensor]) -> list[float] | Tensor:
     numbers = [each for each in products if not isinstance(each, Tensor)]
     if len(numbers) == len(products):
         return [sum(each) for each in zip(*numbers, strict=True)]
-    return torch.stack([torch.as_tensor(each) for each in products]).sum(0)
-
-
-def _whitening(optimizer: torch.optim.Optimizer) -> tuple[float | None, float]:
-    """Return beta2 and epsilon of an optimizer that divides by ``sqrt(v)``; None, 0 of others."""
-    group = optimizer.param_groups[0]
-    if "betas" not in group or "eps" not in group:
-        return None, 0.0
-    return float(group["betas"][1]), float(group["eps"])
+    device = next(each.device for each in products if isinstance(each, Tensor))
+    return torch.stack([torch.as_tensor(each).to(device) for each in products]).sum(0)

@@ -83,7 +83,8 @@ class Hand:
                 before = buffers.get(i, torch.zeros_like(fresh))
                 products[place] += float((judge * before).sum())
                 pole = self.region.slow if place else self.momenta[i]
-                buffers[i] = pole * before + (judge if place else fresh)
+                averaged = fresh if self.beta2 is None else (1 - pole) * fresh
+                buffers[i] = pole * before + (judge if place else averaged)
         self.products.append((products[0], products[1]))
         return self.scale()
 
@@ -142,6 +143,68 @@ def test_products_of_adam_are_whitened_by_its_own_second_moments() -> None:
         train(optimizer, params, range(step, step + 1))
         found.append(optimizer.scale)
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_filter_of_adam_is_its_own_average_also_after_beta1_has_changed() -> None:
+    params = parameters()
+    optimizer = optim.AdamW(params, lr=1e-3, **ON)
+    hand, chosen = Hand([0.9] * 3, beta2=0.999), set()
+    for step in range(60):
+        averages = [optimizer.state[p].get("exp_avg") for p in params]
+        hand.used = {i: m.double().clone() for i, m in enumerate(averages) if m is not None}
+        expected = hand.step(list(gradients(step, params)))
+        train(optimizer, params, range(step, step + 1))
+        assert optimizer.scale == pytest.approx(expected, rel=1e-4)
+        chosen.add(optimizer.momentum)
+    assert len(chosen) > 1
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("family", ["SGD", "Adam"])
+def test_weight_decay_in_the_gradient_is_part_of_it(family: str, maximize: bool) -> None:
+    """The decay in the optimizer, or written into the gradient: the scale is the same."""
+    scales = []
+    for written in (False, True):
+        params = parameters()
+        decay = 0.0 if written else 0.5
+        optimizer = getattr(optim, family)(
+            params, lr=0.01, weight_decay=decay, maximize=maximize, rule=FixedMomentum(), **ON
+        )
+        for step in range(40):
+            for p, fresh in zip(params, gradients(step, params), strict=True):
+                sign = -1.0 if maximize else 1.0
+                p.grad = fresh + (sign * 0.5 * p.detach() if written else 0.0)
+            optimizer.step()
+        scales.append(optimizer.scale)
+    assert scales[0] == pytest.approx(scales[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_bug_with_a_closure_the_first_step_was_not_scaled(name: str) -> None:
+    params = parameters()
+    optimizer: Any = MAKERS[name](params)
+    seen: list[float] = []
+    optimizer.register_step_pre_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
+
+    def step_of(these: Params, of: Any, step: int) -> None:
+        def closure() -> float:
+            for p, g in zip(these, gradients(step, these), strict=True):
+                p.grad = g
+            return 0.0
+
+        of.step(closure)
+
+    step_of(params, optimizer, 0)
+    assert seen == [pytest.approx(0.01 * TrustRegion().start)]
+    for step in range(1, 9):
+        step_of(params, optimizer, step)
+    others = copy.deepcopy(params)
+    resumed: Any = MAKERS[name](others)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for step in range(9, 15):
+        step_of(params, optimizer, step)
+        step_of(others, resumed, step)
+        assert all(torch.equal(a, b) for a, b in zip(params, others, strict=True))
 
 
 @pytest.mark.parametrize("correlation", [0.8, 0.2, -0.6])
