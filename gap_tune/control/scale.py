@@ -48,7 +48,7 @@ class ScaleControl:
         self.region = region
         self.is_active = region.is_on or measures
         self.steps = 0
-        self._log_scale = self._largest = region.first if region.is_on else 0.0
+        self._log_scale = region.first if region.is_on else 0.0
         self._agreement = Agreement(region.memory)
         self._slow = Agreement(region.slow_memory)
         self._filters: list[UsedFilter] = []
@@ -96,9 +96,7 @@ class ScaleControl:
                 agreement=self._agreement.value,
                 slow_agreement=self._slow.value,
                 steps=self.steps,
-                largest=self._largest,
             )
-            self._largest = max(self._largest, self._log_scale)
         self.steps += 1
 
     def _take_in(self, product: float, slow: float) -> bool:
@@ -126,7 +124,6 @@ class ScaleControl:
             return {}
         return {
             "log_scale": self._log_scale,
-            "largest": self._largest,
             "steps": self.steps,
             "agreement": self._agreement.state_dict(),
             "slow": self._slow.state_dict(),
@@ -143,7 +140,6 @@ class ScaleControl:
             return
         if self.region.is_on:
             self._log_scale = self.region.clipped(state.get("log_scale", self.region.first))
-            self._largest = max(self._log_scale, state.get("largest", self._log_scale))
         self.steps = state.get("steps", 0)
         self._agreement = Agreement(self.region.memory)
         self._slow = Agreement(self.region.slow_memory)
