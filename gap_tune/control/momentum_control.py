@@ -270,6 +270,9 @@ class MomentumControl:
         coupled *= self.scale
         if self.couples or self.scale != 1.0:
             group["coupled_lr"] = group["lr"] * coupled
+        else:
+            # A state that was loaded may bring that of a run which scaled.
+            group.pop("coupled_lr", None)
         if self._correction is None or not self._changed:
             return [Part(coupled, group["params"])]
         parts = self._correction.parts(group)

@@ -48,7 +48,7 @@ class ScaleControl:
         self.region = region
         self.is_active = region.is_on or measures
         self.steps = 0
-        self._log_scale = self._largest = region.first if region.is_on else 0.0
+        self._log_scale = region.first if region.is_on else 0.0
         self._agreement = Agreement(region.memory)
         self._slow = Agreement(region.slow_memory)
         self._filters: list[UsedFilter] = []
@@ -61,11 +61,8 @@ class ScaleControl:
         """Look at other observers from now on, whose gradients start anew."""
         if not self.is_active:
             return
-        beta2, eps = _whitening(optimizer)
         self._observers = list(observers)
-        self._filters = [
-            UsedFilter(observer, beta2, eps, self.region.slow) for observer in observers
-        ]
+        self._filters = [UsedFilter(each, optimizer, self.region.slow) for each in observers]
 
     @property
     def scale(self) -> float:
@@ -99,9 +96,7 @@ class ScaleControl:
                 agreement=self._agreement.value,
                 slow_agreement=self._slow.value,
                 steps=self.steps,
-                largest=self._largest,
             )
-            self._largest = max(self._largest, self._log_scale)
         self.steps += 1
 
     def _take_in(self, product: float, slow: float) -> bool:
@@ -129,7 +124,6 @@ class ScaleControl:
             return {}
         return {
             "log_scale": self._log_scale,
-            "largest": self._largest,
             "steps": self.steps,
             "agreement": self._agreement.state_dict(),
             "slow": self._slow.state_dict(),
@@ -146,7 +140,6 @@ class ScaleControl:
             return
         if self.region.is_on:
             self._log_scale = self.region.clipped(state.get("log_scale", self.region.first))
-            self._largest = max(self._log_scale, state.get("largest", self._log_scale))
         self.steps = state.get("steps", 0)
         self._agreement = Agreement(self.region.memory)
         self._slow = Agreement(self.region.slow_memory)
@@ -167,12 +160,5 @@ def _added(products: list[list[float] | Tensor]) -> list[float] | Tensor:
     numbers = [each for each in products if not isinstance(each, Tensor)]
     if len(numbers) == len(products):
         return [sum(each) for each in zip(*numbers, strict=True)]
-    return torch.stack([torch.as_tensor(each) for each in products]).sum(0)
-
-
-def _whitening(optimizer: torch.optim.Optimizer) -> tuple[float | None, float]:
-    """Return beta2 and epsilon of an optimizer that divides by ``sqrt(v)``; None, 0 of others."""
-    group = optimizer.param_groups[0]
-    if "betas" not in group or "eps" not in group:
-        return None, 0.0
-    return float(group["betas"][1]), float(group["eps"])
+    device = next(each.device for each in products if isinstance(each, Tensor))
+    return torch.stack([torch.as_tensor(each).to(device) for each in products]).sum(0)

@@ -19,18 +19,15 @@ class TrustRegion:
     a region whose last step is borne out was too small, and one whose step is opposed too large.
     A second agreement, with a slow filter, is the witness, since one alone is misled twice: near a
     noise floor a mean of noise is above zero half of the time, and networks train well while they
-    oscillate in their sharpest directions, where updates are opposed for hundreds of steps. A step
-    moves the log of the scale by ``gain`` times
-
-    - ``z`` where it is positive and the slow agreement is not negative, else by nothing;
-    - ``shrink`` times what a negative ``z`` lies below ``-tolerance``: milder opposition is borne;
-    - at least ``slow_shrink * z`` where both are negative, until the scale has lost ``slow_span``
-      from its largest: in a long training the slow agreement turns negative long before its end,
-      and no agreement tells whether smaller steps are worth their price.
+    oscillate in their sharpest directions, where updates are opposed for hundreds of steps. The
+    log of the scale moves by the gain times ``z`` where ``z`` is positive and the slow agreement
+    not negative, or ``z`` is negative and the slow agreement below ``-opposition``; else it stays.
 
     Nothing is known at the start, and a learning rate that is too large does its harm in the first
     steps. So the scale starts at ``start`` and grows fast, by ``start_gain``, which falls to
-    ``gain``: a warm-up that ends by itself.
+    ``gain``: a warm-up that ends by itself. After ``fade_steps`` the gain falls as one over the
+    steps, so that each doubling of a training can do as much: no agreement tells whether smaller
+    steps are worth their price yet, and in a long training they seldom are.
 
     Neither the scale of the loss nor that of the gradients or of the learning rate has any
     influence, and no step changes the log of the scale by more than the gain. Where an optimizer's
@@ -40,40 +37,36 @@ class TrustRegion:
         gain: Growth of the log of the scale per step at full agreement.
         span: Largest scale. 1 is off: learning rates stay as they are, bit for bit.
         floor: Smallest scale.
-        tolerance: Opposition that is borne.
-        shrink: How much slower it shrinks than it grows.
         start: The scale of the first step.
         start_gain: The gain of the first steps.
         start_steps: Time constant in steps by which that gain becomes ``gain``.
+        fade_steps: Steps after which the gain falls as one over the steps.
         memory: Factor by which the agreement forgets each step: 0.9 is about ten steps.
         slow: Pole of the slow filter: 0.99 is about a hundred steps.
         slow_memory: Factor by which its agreement forgets each step.
-        slow_shrink: How much slower it shrinks than it grows where both agreements are negative.
-        slow_span: Factor by which it may do so, from the largest scale so far.
+        opposition: How negative the slow agreement must be for the scale to shrink.
 
     Raises:
         InvalidValueError: When a number is out of range.
 
-    >>> region = TrustRegion()
-    >>> round(region.moved(0.0, agreement=1.0, slow_agreement=0.2, steps=1000, largest=0.0), 6)
+    >>> region = TrustRegion(start_gain=0.03)
+    >>> round(region.moved(0.0, agreement=1.0, slow_agreement=0.2, steps=100), 6)
     0.03
-    >>> region.moved(0.0, agreement=-0.3, slow_agreement=0.1, steps=1000, largest=0.0)
+    >>> region.moved(0.0, agreement=-0.3, slow_agreement=-0.1, steps=100)
     0.0
     """
 
     gain: float = 0.03
-    span: float = 10.0
-    floor: float = 0.1
-    tolerance: float = 0.4
-    shrink: float = 0.3
+    span: float = 50.0
+    floor: float = 0.02
     start: float = 0.2
     start_gain: float = 0.1
     start_steps: float = 50.0
+    fade_steps: float = 100.0
     memory: float = 0.9
     slow: float = 0.99
     slow_memory: float = 0.97
-    slow_shrink: float = 0.5
-    slow_span: float = 3.0
+    opposition: float = 0.3
 
     def __post_init__(self) -> None:
         infinity = float("inf")
@@ -81,20 +74,18 @@ class TrustRegion:
             ("gain", 0.0, infinity),
             ("span", 1.0, infinity),
             ("floor", 0.0, 1.0),
-            ("tolerance", 0.0, 1.0),
-            ("shrink", 0.0, infinity),
             ("start", 0.0, infinity),
             ("start_gain", 0.0, infinity),
             ("start_steps", 0.0, infinity),
+            ("fade_steps", 0.0, infinity),
             ("memory", 0.0, 1.0),
             ("slow", 0.0, 1.0),
             ("slow_memory", 0.0, 1.0),
-            ("slow_shrink", 0.0, infinity),
-            ("slow_span", 1.0, infinity),
+            ("opposition", 0.0, 1.0),
         ):
             value = check_range(f"{name} of a trust region", getattr(self, name), low, high)
             object.__setattr__(self, name, float(value))
-        for name in ("floor", "start", "start_steps"):
+        for name in ("floor", "start", "start_steps", "fade_steps"):
             if not getattr(self, name) > 0.0:
                 raise InvalidValueError(
                     f"{name} of a trust region must be positive, but got {getattr(self, name)}."
@@ -121,16 +112,11 @@ class TrustRegion:
 
     def gain_after(self, steps: int) -> float:
         """Return the gain after so many steps."""
-        return self.gain + (self.start_gain - self.gain) * math.exp(-steps / self.start_steps)
+        early = (self.start_gain - self.gain) * math.exp(-steps / self.start_steps)
+        return (self.gain + early) * min(1.0, self.fade_steps / max(steps, 1))
 
     def moved(
-        self,
-        log_scale: float,
-        *,
-        agreement: float,
-        slow_agreement: float,
-        steps: int,
-        largest: float,
+        self, log_scale: float, *, agreement: float, slow_agreement: float, steps: int
     ) -> float:
         """Return the next log of the scale.
 
@@ -139,15 +125,12 @@ class TrustRegion:
             agreement: ``z``, in [-1, 1].
             slow_agreement: That with the slow filter.
             steps: Steps taken so far.
-            largest: The largest log of the scale so far.
         """
-        if agreement >= 0.0:
-            push = agreement if slow_agreement >= 0.0 else 0.0
-        else:
-            push = self.shrink * min(agreement + self.tolerance, 0.0)
-            if slow_agreement < 0.0 and log_scale > largest - math.log(self.slow_span):
-                push = min(push, self.slow_shrink * agreement)
-        return self.clipped(log_scale + self.gain_after(steps) * push)
+        grows = agreement > 0.0 and slow_agreement >= 0.0
+        shrinks = agreement < 0.0 and slow_agreement < -self.opposition
+        if not (grows or shrinks):
+            return log_scale
+        return self.clipped(log_scale + self.gain_after(steps) * agreement)
 
     def to_dict(self) -> dict[str, float]:
         """Return the settings as JSON values."""

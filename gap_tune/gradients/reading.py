@@ -120,6 +120,15 @@ class GradientReader:
             out.div_(grad_scale.to(self.device, self.dtype))
         return out
 
+    def values(self) -> Tensor:
+        """Return the parameters themselves, at the coordinates and scaled as gradients are read."""
+        pieces = [
+            self._piece(parameter.detach(), start, length)
+            for parameter, start, length, _ in self._places
+        ]
+        values = torch.cat([torch.zeros(0, device=self.device), *pieces]).to(self.dtype)
+        return values if self._scale is None else values * self._scale
+
     def has_gradient(self) -> bool:
         """Tell whether any of the parameters, sampled or not, has a gradient now."""
         return any(parameter.grad is not None for parameter in self.parameters)

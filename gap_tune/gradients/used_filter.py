@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,11 +15,26 @@ from gap_tune.gradients.carrying import carried
 from gap_tune.gradients.observer import GradientObserver, Reading
 from gap_tune.gradients.reading import GradientReader
 
+# Of torch's optimizers, those whose weight decay is part of the gradient unless a group says that
+# it is decoupled.
+_DECAY_IN_GRADIENT = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+)
+
 Momenta = Mapping[Tensor, float] | float
 
 
 class UsedFilter:
     """``m_t = beta_t m_{t-1} + g_t`` with the momenta that trained, and a slow filter beside it.
+
+    What an optimizer averages, as Adam does, is ``beta_t m_{t-1} + (1 - beta_t) g_t``; the two
+    differ in more than a factor once momentum has changed. Where weight decay is part of the
+    gradient, as in SGD, it is part of ``g`` here too.
 
     Their products with fresh gradients are ``<g_t, m_{t-1}>``. For Adam and its like they are
     whitened: ``sum_j g_j m_j / c_j`` with ``c = sqrt(v)``; the slow filter then is one of whitened
@@ -27,15 +43,21 @@ class UsedFilter:
 
     Args:
         observer: What reads the gradients.
-        beta2: Adam's, to whiten by; None for plain products.
-        eps: Adam's epsilon.
+        optimizer: Whose; where its groups hold ``betas`` and ``eps``, as Adam's, products are
+            whitened.
         slow: Pole of the slow filter.
     """
 
     def __init__(
-        self, observer: GradientObserver, beta2: float | None, eps: float, slow: float
+        self, observer: GradientObserver, optimizer: torch.optim.Optimizer, slow: float
     ) -> None:
-        self._observer, self._beta2, self._eps, self._slow = observer, beta2, eps, slow
+        self._observer, self._optimizer, self._slow = observer, optimizer, slow
+        group = optimizer.param_groups[0]
+        self._averages = "betas" in group
+        whitens = self._averages and "eps" in group
+        self._beta2 = float(group["betas"][1]) if whitens else None
+        self._eps = float(group["eps"]) if whitens else 0.0
+        self._decays = isinstance(optimizer, _DECAY_IN_GRADIENT)
         self._start(observer.reader)
 
     def _start(self, reader: GradientReader) -> None:
@@ -51,6 +73,7 @@ class UsedFilter:
             else:
                 self._device = Whitening((self._beta2,), reader.weights, self._eps)
         self._poles: dict[tuple[float, ...], Tensor] = {}
+        self._decay: dict[tuple[float, ...], Tensor] = {}
 
     def _bind_views(self) -> None:
         self._used, self._slowed = self._filters.unbind()
@@ -77,6 +100,9 @@ class UsedFilter:
         if reading.reader is not self._reader:
             self._move(reading.reader)
         pole = self._pole(momenta)
+        decayed = self._decayed()
+        if decayed is not None:
+            reading = replace(reading, gradient=reading.gradient + decayed)
         if lives_on_host(self._reader.device):
             return self._on(reading, pole)
         return self._beside(reading, pole)
@@ -92,10 +118,11 @@ class UsedFilter:
         if self._host is not None:
             (judge,), _ = self._host.whiten(gradient, present)
         products: list[float] = torch.mv(self._filters, judge).tolist()
+        fresh = gradient * (1.0 - pole) if self._averages else gradient
         slow: float | Tensor = self._slow
         if present is not None:
-            pole, slow = torch.where(present, pole, 1.0), torch.where(present, slow, 1.0)
-        self._used.mul_(pole).add_(gradient)
+            pole, slow = self._where(present, pole), self._where(present, slow)
+        self._used.mul_(pole).add_(fresh)
         self._slowed.mul_(slow).add_(judge)
         return products
 
@@ -112,25 +139,52 @@ class UsedFilter:
             judge = self._device.whiten(clean, finite, present)[0][0]
         products = torch.where(finite, torch.mv(self._filters, judge), torch.nan)
         advances = finite if present is None else finite & present
-        self._used.mul_(torch.where(advances, pole, 1.0)).add_(clean)
-        self._slowed.mul_(torch.where(advances, self._slow, 1.0)).add_(judge)
+        fresh = clean * (1.0 - pole) if self._averages else clean
+        self._used.mul_(self._where(advances, pole)).add_(fresh)
+        self._slowed.mul_(self._where(advances, self._slow)).add_(judge)
         return products
+
+    def _where(self, advances: Tensor, pole: float | Tensor) -> Tensor:
+        """Return the poles where coordinates advance, and 1 where they stay, in their dtype."""
+        pole = torch.as_tensor(pole, dtype=self._reader.dtype, device=self._reader.device)
+        return torch.where(advances, pole, 1.0)
+
+    def _decayed(self) -> Tensor | None:
+        """Return what weight decay adds to the gradients, shape (n,); None where it does not."""
+        groups = self._optimizer.param_groups if self._decays else []
+        decays = {
+            # A gradient that is ascended has the other sign.
+            p: (-1.0 if group.get("maximize") else 1.0) * float(group["weight_decay"])
+            for group in groups
+            if group["weight_decay"] and not group.get("decoupled_weight_decay")
+            for p in group["params"]
+            if p.grad is not None
+        }
+        if not decays:
+            return None
+        factor = self._each(decays, self._decay)
+        return self._reader.values() * factor
+
+    def _each(self, numbers: Mapping[Tensor, float], known: dict[Any, Tensor]) -> float | Tensor:
+        """Return a number of every observed coordinate, a plain one where they are equal."""
+        reader = self._reader
+        key = tuple(numbers.get(p, 0.0) for p in reader.parameters)
+        if len(set(key)) <= 1:
+            return key[0] if key else 0.0
+        each = known.get(key)
+        if each is None:
+            lengths = torch.tensor([piece.length for piece in reader.slices])
+            values = [key[piece.tensor] for piece in reader.slices]
+            known.clear()
+            each = torch.tensor(values, dtype=reader.dtype).repeat_interleave(lengths)
+            each = known[key] = each.to(reader.device)
+        return each
 
     def _pole(self, momenta: Momenta) -> float | Tensor:
         """Return the momentum of every observed coordinate, one number where they are equal."""
         if not isinstance(momenta, Mapping):
             return momenta
-        reader = self._reader
-        key = tuple(momenta.get(p, 0.0) for p in reader.parameters)
-        if len(set(key)) <= 1:
-            return key[0] if key else 0.0
-        pole = self._poles.get(key)
-        if pole is None:
-            lengths = torch.tensor([piece.length for piece in reader.slices])
-            each = torch.tensor([key[piece.tensor] for piece in reader.slices], dtype=reader.dtype)
-            self._poles.clear()
-            pole = self._poles[key] = each.repeat_interleave(lengths).to(reader.device)
-        return pole
+        return self._each(momenta, self._poles)
 
     def _move(self, reader: GradientReader) -> None:
         """Go on with other coordinates: what both readers read stays as it was."""

@@ -59,6 +59,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             self,
             measures=any(rule.uses_agreement for rule in self._rules),
         )
+        self._control.scale = self._scale.scale
         self._hook()
 
     def _observe_groups(self) -> None:
@@ -175,13 +176,18 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             return
         for observer, state in zip(self._observers, own["observers"], strict=True):
             observer.load_state_dict(state)
-        self._scale.load_state_dict(scale)
+        self._load_scale(scale)
 
     def _start_anew(self, scale: Mapping[str, Any]) -> None:
         """Forget all gradients; the scale goes on where it was saved."""
         self._observe_groups()
         self._scale.observe(self._observers, self)
-        self._scale.load_state_dict({**scale, "filters": []})
+        self._load_scale({**scale, "filters": []})
+
+    def _load_scale(self, state: Mapping[str, Any]) -> None:
+        self._scale.load_state_dict(state)
+        # With a closure, gradients come after the step, and so does what moves the scale.
+        self._control.scale = self._scale.scale
 
     def _difference(self, own: Mapping[str, Any]) -> str:
         """Return why saved statistics cannot be continued; "" where they can."""
@@ -224,7 +230,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         """
         if not (self.changes_momentum or self._scale.is_active):
             return
-        trained = self._control.momenta() if stepped else None
+        trained = self._control.momenta() if stepped and self._scale.is_active else None
         parts = self._parts()
         if len(parts) != len(self._rules):
             raise InvalidValueError(
@@ -236,8 +242,9 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             observed = observer.observe(parameters=part, **amp)
             if observed and observer.calls % self._update_every == 0:
                 self._decide(i)
-        self._scale.follow(self._control.momenta() if trained is None else trained)
-        self._control.scale = self._scale.scale
+        if self._scale.is_active:
+            self._scale.follow(self._control.momenta() if trained is None else trained)
+            self._control.scale = self._scale.scale
 
     def _decide(self, i: int) -> None:
         """Let rule i decide; with several beta2, take the pair with the largest gain (Cor. 6)."""

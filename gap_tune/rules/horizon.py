@@ -23,7 +23,7 @@ class HorizonRule(MomentumRule):
 
     Args:
         gain: Growth of the log of the horizon per decision at full agreement.
-        low: Smallest momentum.
+        low: Smallest momentum; positive for Nesterov's, which torch refuses at 0.
         high: Largest momentum.
 
     Raises:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gap_tune import TrustRegion
 from gap_tune.study import parse_arm
 from gap_tune.study.conditions import Conditions
 from gap_tune.study.suite.running import run
@@ -28,8 +29,10 @@ def outcome(line: dict[str, Any]) -> tuple[Any, ...]:
 def test_arms_say_whether_the_region_follows(family: str) -> None:
     names = ("gap-trial", "gap-trial-scaled", "gap-trial-unscaled", "scaled", "fixed:0.9")
     found = {job.config["arm"]: job for job in jobs(*names, family=family)}
-    assert found["gap-trial-scaled"].config["gap"]["trust_region"] == {}
-    assert found["gap-trial-unscaled"].config["gap"]["trust_region"] == {"span": 1.0}
+    regions = {name: job.config["gap"].get("trust_region") for name, job in found.items()}
+    assert TrustRegion.of(regions["gap-trial-scaled"]) == TrustRegion()
+    assert not TrustRegion.of(regions["gap-trial-unscaled"]).is_on
+    assert regions["gap-trial"] is regions["fixed:0.9"] is None
     lines = {name: run(job) for name, job in found.items()}
     assert outcome(lines["gap-trial"]) == outcome(lines["gap-trial-unscaled"])
     assert outcome(lines["gap-trial"]) != outcome(lines["gap-trial-scaled"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ray.tune.search import Repeater, Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from gap_tune.tune import nested
 
 
 def given_space(searcher: Searcher) -> Any:
@@ -42,9 +45,24 @@ def chain(searcher: Searcher) -> Iterator[Searcher]:
         yield searcher
 
 
-def has_repeater(searcher: Searcher) -> bool:
-    """Tell whether a searcher repeats configurations, or wraps one that does."""
-    return any(isinstance(each, Repeater) for each in chain(searcher))
+def takes_points(searcher: Searcher, suggestion: Mapping[str, Any]) -> bool:
+    """Tell whether a suggestion may be moved, and the searcher told of the point that was used.
+
+    Optuna's may, where its space is known. Repeats of a configuration must be equal, and points
+    that a user asked for are to be evaluated where they are.
+    """
+    base = innermost(searcher)
+    space = own_space(base)
+    repeats = any(isinstance(each, Repeater) for each in chain(searcher))
+    if repeats or not space or not isinstance(base, OptunaSearch):
+        return False
+    if not all(nested.holds(suggestion, name) for name in space):
+        return False
+    asked = [point for point in own_points(base) if isinstance(point, Mapping)]
+    return not any(
+        all(nested.get(suggestion, str(name)) == value for name, value in point.items())
+        for point in asked
+    )
 
 
 def innermost(searcher: Searcher) -> Searcher:

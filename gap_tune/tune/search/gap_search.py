@@ -10,14 +10,14 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.variant_generator import parse_spec_vars
 
 from gap_tune.control.trust_region import TrustRegion
-from gap_tune.errors import StateError, UnsupportedError, check_range
+from gap_tune.errors import GapTuneError, StateError, UnsupportedError, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
 from gap_tune.tune import keys, nested
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.ray_private import naming, searchers
 from gap_tune.tune.search.closeness import Axis, point_of
-from gap_tune.tune.search.learned_rates import NARROW, LearnedRates
+from gap_tune.tune.search.learned_rates import LearnedRates, narrowed
 from gap_tune.tune.search.owned import axes_of, is_learning_rate, owned_keys
 from gap_tune.tune.search.places import Places, rule_entry
 from gap_tune.tune.search.saved import restore_chain, save_chain
@@ -73,8 +73,9 @@ class GapSearch(Searcher):
         trust_region: How the learning rates of tuned trials follow the agreement while they train
             (``gap_tune.TrustRegion``, or its settings as a mapping); None leaves them alone, unless
             a configuration's section says otherwise. With ``lr``, later trials start on the way to
-            the learning rate that the best trial so far came to train with, in a narrow region; the
-            wrapped searcher, which chooses the place around it, is told what was used.
+            the learning rate that the best trial so far came to train with, in a narrow region.
+            Optuna, which chooses the place around it, is told what was used; other searchers
+            choose as without.
 
     Raises:
         InvalidValueError: When a number or a setting is out of range, keys are equal, or a file
@@ -159,8 +160,10 @@ class GapSearch(Searcher):
         self._places = Places(self._owned, config)
         of_all = self._places.section(config)
         self._mode_of_all, rule = of_all.get("mode"), of_all.get(keys.RULE)
-        if keys.TRUST_REGION in of_all:
-            self._of_all = {keys.TRUST_REGION: of_all[keys.TRUST_REGION]}
+        region = of_all.get(keys.TRUST_REGION)
+        # One that is searched comes with the suggestions.
+        if region is not None and not parse_spec_vars({keys.TRUST_REGION: region})[1]:
+            self._of_all = {keys.TRUST_REGION: TrustRegion.of(region).to_dict()}
         # What is searched comes with the suggestions.
         self._rule_of_all = rule if isinstance(rule, (str, Mapping)) else None
         domains = parse_spec_vars(config)[1]
@@ -191,6 +194,7 @@ class GapSearch(Searcher):
             return self._places.fill(inner, self._missing(inner), own)
         own |= rule_entry(section.get(keys.RULE), self._rule_of_all)
         own = {**self._of_all, **own}
+        region = self._region_of(own)
         point = point_of(self._places.without_sections(inner), self._axes)
         seed = self._seeder.seed(point)
         values: dict[str, Any] = {self._owned.momentum: seed.momentum}
@@ -199,7 +203,11 @@ class GapSearch(Searcher):
             values[self._owned.beta2] = seed.beta2
             own["betas2"] = self._betas2
         if self._owned.lr is not None:
-            self._scale_lr(trial_id, inner, seed, values, own)
+            lr = self._searched_lr(trial_id, inner, region, own)
+            if lr is not None:
+                self._scale_lr(lr, seed, values, own)
+                moved = self._moved.get(trial_id)
+                point = point if moved is None else {**point, **point_of(moved, self._axes)}
         self._seeder.reports.expect(trial_id, point, values.get(self._owned.beta2 or ""))
         return self._places.fill(inner, values, own)
 
@@ -220,39 +228,50 @@ class GapSearch(Searcher):
         missing = {key: v for key, v in pairs.items() if not nested.holds(inner, key)}
         return missing if len(missing) < len(pairs) else {}
 
+    def _region_of(self, own: dict[str, Any]) -> TrustRegion:
+        """Return a trial's trust region, as JSON values in its section; off where it is none."""
+        try:
+            region = TrustRegion.of(own.get(keys.TRUST_REGION))
+        except GapTuneError as error:
+            # An exception here would end the whole study.
+            self._complain(f"a trial's trust region is off: {error}")
+            del own[keys.TRUST_REGION]
+            region = TrustRegion.of(None)
+        if keys.TRUST_REGION in own:
+            own[keys.TRUST_REGION] = region.to_dict()
+        return region
+
     def _scale_lr(
-        self,
-        trial_id: str,
-        inner: Mapping[str, Any],
-        seed: Seed,
-        values: dict[str, Any],
-        own: dict[str, Any],
+        self, searched: float, seed: Seed, values: dict[str, Any], own: dict[str, Any]
     ) -> None:
+        key = self._owned.lr or ""
+        values[key] = self._owned.learning_rate(searched, seed.momentum, self._reference)
+        # The scheduler's coupling goes on from the pair that the trial starts with.
+        own |= {"reference_momentum": seed.momentum, "searched_lr": searched}
+
+    def _searched_lr(
+        self, trial_id: str, inner: Mapping[str, Any], region: TrustRegion, own: dict[str, Any]
+    ) -> float | None:
+        """Return the learning rate at the reference momentum; None where it is no number.
+
+        In a trust region it is that of the wrapped searcher only until a trial has ended.
+        """
         key = self._owned.lr or ""
         searched = nested.get(inner, key, self._fixed_lr)
         if not is_learning_rate(searched):
             self._complain(f"{key!r} is not scaled: it must be a positive number, got {searched!r}")
-            return
-        if TrustRegion.of(own.get(keys.TRUST_REGION)).is_on:
-            searched = self._learned_lr(trial_id, inner, float(searched), own)
-        values[key] = self._owned.learning_rate(float(searched), seed.momentum, self._reference)
-        # The scheduler's coupling goes on from the pair that the trial starts with.
-        own |= {"reference_momentum": seed.momentum, "searched_lr": float(searched)}
-
-    def _learned_lr(
-        self, trial_id: str, inner: Mapping[str, Any], searched: float, own: dict[str, Any]
-    ) -> float:
-        """Return the learning rate to start from, around what the best trial came to train with."""
-        path = nested.path_of(inner, self._owned.lr or "")
-        axis = None if path is None else self._axes.get("/".join(map(str, path)))
-        # Repeats of a configuration must be equal.
-        repeats = searchers.has_repeater(self.searcher)
-        lr, reason = self._rates.suggest(trial_id, searched, None if repeats else axis, self.mode)
+            return None
+        if not region.is_on:
+            return float(searched)
+        path = nested.path_of(inner, key)
+        movable = path is not None and searchers.takes_points(self.searcher, inner)
+        axis = self._axes.get("/".join(map(str, path))) if movable and path else None
+        lr, reason = self._rates.suggest(trial_id, float(searched), axis, self.mode)
         if reason is not None and path is not None:
-            own[keys.TRUST_REGION] = {**own[keys.TRUST_REGION], **NARROW}
-            own["lr_reason"] = reason
-            if isinstance(searchers.innermost(self.searcher), OptunaSearch):
-                self._moved[trial_id] = nested.put(inner, path, lr)
+            own |= {"lr_reason": reason, keys.TRUST_REGION: narrowed(region).to_dict()}
+            used = nested.put(inner, path, lr)
+            space = searchers.own_space(searchers.innermost(self.searcher))
+            self._moved[trial_id] = {name: nested.get(used, name) for name in space}
         return lr
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -274,24 +293,30 @@ class GapSearch(Searcher):
         moved = self._moved.pop(trial_id, None)
         if self._nothing_to_search:
             return
-        if moved is not None and value is not None:
-            # What was suggested is not what was used: the searcher learns of the latter instead.
-            self._contained("result not used", self.add_evaluated_point, moved, value)
+        # What was suggested is not what was used: the searcher learns of the latter instead.
+        add = self.searcher.add_evaluated_point
+        if moved and value is not None and self._contained("result not used", add, moved, value):
             result, error = None, True
         tell = self.searcher.on_trial_complete
         self._contained("end of trial not used", tell, trial_id, result=result, error=error)
 
-    def _contained(self, what: str, function: Callable[..., Any], *args: Any, **kw: Any) -> None:
+    def _contained(self, what: str, function: Callable[..., Any], *args: Any, **kw: Any) -> bool:
+        """Call a function, and tell whether it came to its end."""
         # An exception here would end the whole study.
         try:
             function(*args, **kw)
         except Exception as error:
             self._complain(f"{what}: {error!r:.300}")
+            return False
+        return True
 
     def _value(self, result: Mapping[str, Any]) -> float | None:
         """Return the study's metric in a result; None where there is not one metric of numbers."""
         value = nested.get(result, self.metric) if isinstance(self.metric, str) else None
-        return float(value) if isinstance(value, (int, float)) else None
+        try:
+            return None if isinstance(value, (bool, str, type(None))) else float(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            return None
 
     def _finite(self, result: Mapping[str, Any]) -> bool:
         return first_non_finite(result, self.metric) is None
@@ -352,7 +377,7 @@ class GapSearch(Searcher):
             setattr(self, f"_{name}", state[name])
         # Studies that were saved before trials had rules of their own, or nested keys, have none.
         self._rule_of_all = state.get("rule_of_all")
-        self._of_all = state.get("of_all", {})
+        self._of_all = state.get("of_all", self._of_all)
         self._rates.load_state(state.get("rates", {}))
         self._moved = dict(state.get("moved", {}))
         self._places.load_state(state.get("places", {}))

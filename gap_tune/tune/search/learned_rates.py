@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from gap_tune.control.trust_region import TrustRegion
 from gap_tune.tune import keys, nested
 from gap_tune.tune.search.closeness import Axis
 
 # The trust region of a trial that starts where an earlier one has led: most of the way is gone.
-NARROW = {"start": 0.5, "floor": 1 / 3, "span": 3.0}
+_START, _FLOOR, _SPAN = 0.5, 1 / 3, 3.0
 # Of a trial's scale, in its logarithm, a later trial takes this share over; and it starts so far
 # around that to either side. Whole steps and a narrower spread were measured to be worse for AdamW.
 SHARE, SPREAD = 0.5, 1.2
@@ -52,6 +53,8 @@ class LearnedRates:
         self._started: dict[str, float] = {}
         self._scales: dict[str, list[float]] = {}
         self._steps: dict[str, float] = {}
+        # How often a report's scale is kept, and how many have come.
+        self._strides: dict[str, tuple[int, int]] = {}
         self._finished: list[Finished] = []
 
     def suggest(
@@ -79,18 +82,22 @@ class LearnedRates:
     def take(self, trial: str, result: Mapping[str, Any]) -> None:
         """Note the scale of a report."""
         scale = nested.get(result, keys.SCALE)
-        if trial not in self._started or not isinstance(scale, (int, float)) or not scale > 0:
+        if trial not in self._started or scale is None or not float(scale) > 0:
             return
-        scales = self._scales.setdefault(trial, [])
-        scales.append(math.log(scale))
-        if len(scales) > _MOST:
-            del scales[::2]
         self._steps[trial] = float(nested.get(result, keys.STEPS, 0.0))
+        stride, count = self._strides.get(trial, (1, 0))
+        scales = self._scales.setdefault(trial, [])
+        if count % stride == 0:
+            scales.append(math.log(scale))
+        if len(scales) > _MOST:
+            del scales[1::2]
+            stride *= 2
+        self._strides[trial] = stride, count + 1
 
     def finish(self, trial: str, value: float | None) -> None:
         """Note how a trial ended; None where it failed."""
         log_lr, scales = self._started.pop(trial, None), self._scales.pop(trial, [])
-        steps = self._steps.pop(trial, 0.0)
+        steps, _ = self._steps.pop(trial, 0.0), self._strides.pop(trial, None)
         if log_lr is None or not scales or value is None or not math.isfinite(value):
             return
         quarter = len(scales) // 4
@@ -100,8 +107,13 @@ class LearnedRates:
         )
 
     def best(self, mode: str) -> Finished | None:
-        """Return the best of the trials that trained about as long as any; None before any."""
-        longest = max((each.steps for each in self._finished), default=0.0)
+        """Return the best of the trials that trained about as long as any; None before any.
+
+        Those that still run count as well: a scheduler ends the worst trials first.
+        """
+        longest = max(
+            (*self._steps.values(), *(each.steps for each in self._finished)), default=0.0
+        )
         comparable = [each for each in self._finished if each.steps >= _COMPARABLE * longest]
         sign = 1.0 if mode == "min" else -1.0
         return min(comparable, key=lambda each: sign * each.value, default=None)
@@ -112,6 +124,7 @@ class LearnedRates:
             "started": dict(self._started),
             "scales": {trial: list(scales) for trial, scales in self._scales.items()},
             "steps": dict(self._steps),
+            "strides": {trial: list(stride) for trial, stride in self._strides.items()},
             "finished": [asdict(each) for each in self._finished],
         }
 
@@ -120,7 +133,18 @@ class LearnedRates:
         self._started = dict(state.get("started", {}))
         self._scales = {t: list(scales) for t, scales in state.get("scales", {}).items()}
         self._steps = dict(state.get("steps", {}))
+        self._strides = {t: (s[0], s[1]) for t, s in state.get("strides", {}).items()}
         self._finished = [Finished(**each) for each in state.get("finished", ())]
+
+
+def narrowed(region: TrustRegion) -> TrustRegion:
+    """Return the region of a trial that starts where an earlier one has led.
+
+    >>> narrowed(TrustRegion()).span, narrowed(TrustRegion(span=2.0)).span
+    (3.0, 2.0)
+    """
+    floor, span = max(region.floor, _FLOOR), min(region.span, _SPAN)
+    return replace(region, start=min(max(_START, floor), span), floor=floor, span=span)
 
 
 def around(best: Finished, coordinate: float) -> float:

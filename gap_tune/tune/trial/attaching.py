@@ -130,9 +130,12 @@ def make_tuning(
         mode = keys.MODE_TRIAL
     if isinstance(optimizer, SelfTuning):
         if mode == keys.MODE_TRIAL:
+            # A region that is off asks for nothing.
+            regions = (own.get(keys.TRUST_REGION), trust_region)
+            region, trust_region = (r if TrustRegion.of(r).is_on else None for r in regions)
             named = {
-                f'config["{keys.SECTION}"]["{name}"]': own.get(name)
-                for name in (keys.RULE, keys.TRUST_REGION)
+                f'config["{keys.SECTION}"]["{name}"]': value
+                for name, value in ((keys.RULE, own.get(keys.RULE)), (keys.TRUST_REGION, region))
             }
             given = {"couple_lr": couple_lr, "rule": rule, "trust_region": trust_region}
             _refuse_options(optimizer, **given, **monitor_options, **named)

@@ -184,7 +184,7 @@ class Controlled(Observed):
         """Do nothing: the scheduler decides."""
 
     def _follow_agreement(self) -> None:
-        if self.monitor.stepped:
+        if self.monitor.stepped and self._scale.is_active:
             self._scale.follow(self._control.momenta())
             self._control.scale = self._scale.scale
 

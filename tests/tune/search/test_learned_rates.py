@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from ray import tune
@@ -13,8 +14,9 @@ from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from gap_tune import GapSearch, TrustRegion
+from gap_tune.errors import InvalidValueError
 from gap_tune.tune import keys
-from gap_tune.tune.search.learned_rates import SHARE, SPREAD
+from gap_tune.tune.search.learned_rates import SHARE, SPREAD, LearnedRates
 
 LOW, HIGH = 1e-3, 1.0
 
@@ -127,3 +129,97 @@ def test_what_was_learned_survives_a_restart(tmp_path: Any) -> None:
     assert again.suggest("b") == searcher.suggest("b")
     ends(again, "running", loss=0.1, scale=3.0)
     assert again.suggest("c")["gap"]["lr_reason"].startswith("trial running ")
+
+
+def test_bug_a_trial_that_was_stopped_early_moved_all_others() -> None:
+    """ASHA ends the worst trials first: those that still run have trained longer."""
+    searcher = search()
+    for name in ("a", "stopped"):
+        searcher.suggest(name)
+    searcher.on_trial_result("a", {"loss": 0.3, keys.SCALE: 1.0, keys.STEPS: 300})
+    ends(searcher, "stopped", loss=9.0, scale=0.5, steps=100)
+    assert "lr_reason" not in searcher.suggest("b")["gap"]
+    searcher.on_trial_complete("a", {"loss": 0.3})
+    assert searcher.suggest("c")["gap"]["lr_reason"].startswith("trial a ")
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    searcher = search()
+    searcher.suggest("a")
+    result = {"loss": np.float32(0.5), keys.SCALE: np.float64(2.0), keys.STEPS: 100}
+    searcher.on_trial_result("a", result)
+    searcher.on_trial_complete("a", result)
+    assert "lr_reason" in searcher.suggest("b")["gap"]
+
+
+@pytest.mark.parametrize("reports", [600, 5000])
+def test_the_mean_scale_of_many_reports_is_that_of_all(reports: int) -> None:
+    rates = LearnedRates()
+    rates.suggest("a", 0.1, None, "min")
+    for report in range(reports):
+        rates.take("a", {keys.SCALE: math.exp(report / reports), keys.STEPS: report})
+    rates.finish("a", 0.5)
+    best = rates.best("min")
+    assert best is not None
+    assert best.log_scale == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_region_narrower_than_ours_stays_as_narrow() -> None:
+    searcher = search(trust_region={"span": 1.5, "floor": 0.6, "start": 0.9})
+    searcher.suggest("a")
+    ends(searcher, "a", loss=0.5, scale=1.2)
+    later = searcher.suggest("b")["gap"]["trust_region"]
+    assert (later["span"], later["floor"]) == (1.5, 0.6)
+    assert 0.6 <= later["start"] <= 1.5
+
+
+def test_points_that_a_user_asked_for_are_evaluated_where_they_are() -> None:
+    points = [{"lr": 0.5}, {"lr": 0.001}, {"lr": 0.25}]
+    searcher = search(OptunaSearch(points_to_evaluate=points))
+    used = []
+    for i in range(3):
+        used.append(searcher.suggest(f"t{i}")["gap"]["searched_lr"])
+        ends(searcher, f"t{i}", loss=0.5, scale=4.0)
+    assert used == [0.5, 0.001, 0.25]
+
+
+def test_what_is_searched_in_the_section_reaches_optuna_as_well() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    inner = OptunaSearch(storage=storage, study_name="ruled")
+    searcher = GapSearch(inner, lr="lr", trust_region={})
+    space = {"lr": tune.loguniform(LOW, HIGH), "gap": {"rule": tune.choice(["paper", "alignment"])}}
+    searcher.set_search_properties("loss", "min", space)
+    for i in range(3):
+        searcher.suggest(f"t{i}")
+        ends(searcher, f"t{i}", loss=0.5, scale=2.0)
+    study = optuna.load_study(study_name="ruled", storage=storage)
+    done = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    assert len(done) == 3
+    assert all(set(trial.params) == {"lr", "gap/rule"} for trial in done)
+
+
+@pytest.mark.parametrize("region", [TrustRegion(), {"span": 4.0}])
+def test_a_region_may_stand_in_the_space(region: Any) -> None:
+    searcher = GapSearch(OptunaSearch(), lr="lr")
+    space = {"lr": tune.loguniform(LOW, HIGH), "gap": {"trust_region": region}}
+    searcher.set_search_properties("loss", "min", space)
+    for i in range(2):
+        section = searcher.suggest(f"t{i}")["gap"]
+        assert section["trust_region"]["gain"] == TrustRegion().gain
+        ends(searcher, f"t{i}", loss=0.5, scale=2.0)
+
+
+def test_a_region_that_is_none_is_refused_where_the_study_begins() -> None:
+    searcher = GapSearch(OptunaSearch(), lr="lr")
+    space = {"lr": tune.loguniform(LOW, HIGH), "gap": {"trust_region": {"spam": 1}}}
+    with pytest.raises(InvalidValueError, match="must be a mapping of"):
+        searcher.set_search_properties("loss", "min", space)
+
+
+def test_a_state_of_before_regions_leaves_the_region_on(tmp_path: Any) -> None:
+    searcher = search()
+    state = searcher.get_state()
+    for name in ("of_all", "rates", "moved"):
+        del state[name]
+    searcher.set_state(state)
+    assert searcher.suggest("a")["gap"]["trust_region"]["span"] == TrustRegion().span
