@@ -15,8 +15,10 @@ from gap_tune.control.step_counts import StepCounts
 _NOTHING = 1e-17
 # Changes to remember of each parameter, for states that are loaded again.
 _REMEMBERED = 64
-# What is known of a parameter: steps taken and missing weight, None where its decay never changed.
-SavedNotes = list[list[tuple[int, float] | None]]
+# What is known of a parameter: steps taken, missing weight, and the steps after which it was that;
+# where those are left out, the same steps. None where its decay never changed.
+SavedNote = tuple[int, float] | tuple[int, float, int]
+SavedNotes = list[list[SavedNote | None]]
 
 
 @dataclass(frozen=True)
@@ -136,15 +138,17 @@ class AverageWeight:
         return None if anew else note
 
     def saved(self, groups: list[dict[str, Any]]) -> SavedNotes:
-        """Return the notes by group and parameter, brought up to the present step."""
+        """Return the notes by group and parameter, with the present steps.
+
+        They are not brought up to these: that would round otherwise than without a stop.
+        """
         notes: SavedNotes = []
         for group in groups:
-            beta = self.beta(group)
             notes.append([])
             for parameter in group["params"]:
                 steps = self._counts.of(parameter, group)
                 note = self.note(parameter, steps)
-                notes[-1].append(None if note is None else (steps, note.after(steps, beta)))
+                notes[-1].append(None if note is None else (steps, note.weight, note.steps))
         return notes
 
     def start(self, groups: list[dict[str, Any]], saved: SavedNotes) -> None:
@@ -159,12 +163,13 @@ class AverageWeight:
         for i, group in enumerate(groups):
             beta = self.beta(group)
             notes = dict(enumerate(saved[i] if i < len(saved) else []))
-            shared: dict[tuple[int, float], Missing] = {}
+            shared: dict[tuple[float, ...], Missing] = {}
             for j, parameter in enumerate(group["params"]):
                 steps, known = self._counts.of(parameter, group), notes.get(j)
                 note: Missing | None
                 if known is not None and known[0] == steps:
-                    note = shared.setdefault((known[0], known[1]), Missing(*known))
+                    after = known[2] if len(known) == 3 else steps
+                    note = shared.setdefault(tuple(known), Missing(after, known[1]))
                     self._remember(parameter, note, beta)
                 else:
                     note = self._remembered(parameter, steps, beta)
