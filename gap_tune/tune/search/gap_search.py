@@ -289,7 +289,7 @@ class GapSearch(Searcher):
         if result is not None and not self._finite(result):
             result, error = None, True
         value = None if error or result is None else self._value(result)
-        self._rates.finish(trial_id, value)
+        self._contained("scale not used", self._rates.finish, trial_id, value)
         moved = self._moved.pop(trial_id, None)
         if self._nothing_to_search:
             return
