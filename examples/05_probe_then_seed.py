@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
     )
     for result in tuner.fit():
         own = result.config["gap"]
-        lrs = f"lr {own['searched_lr']:.3f} became {result.config['lr']:.3f}"
+        lrs = f"lr {own['searched_lr']:.4g} became {result.config['lr']:.4g}"
         print(f"{lrs} at {result.config['momentum']}: loss {result.metrics['loss']:.3f}")
 
 
