@@ -21,7 +21,10 @@ class TrustRegion:
     noise floor a mean of noise is above zero half of the time, and networks train well while they
     oscillate in their sharpest directions, where updates are opposed for hundreds of steps. The
     log of the scale moves by the gain times ``z`` where ``z`` is positive and the slow agreement
-    not negative, or ``z`` is negative and the slow agreement below ``-opposition``; else it stays.
+    not negative, or ``z`` is negative and the slow agreement below ``-opposition``. And always it
+    is drawn back a little, towards the learning rate that was set: where agreements say nothing,
+    that is the best that is known, and trials at different learning rates do not all end at the
+    same, so that there is something left to choose among them.
 
     Nothing is known at the start, and a learning rate that is too large does its harm in the first
     steps. So the scale starts at ``start`` and grows fast, by ``start_gain``, which falls to
@@ -30,7 +33,7 @@ class TrustRegion:
     steps are worth their price yet, and in a long training they seldom are.
 
     Neither the scale of the loss nor that of the gradients or of the learning rate has any
-    influence, and no step changes the log of the scale by more than the gain. Where an optimizer's
+    influence, and no step changes the log of the scale by more than the gain, the pull aside. Where an optimizer's
     ``step`` is compiled, its learning rate should be a tensor, as for any schedule.
 
     Attributes:
@@ -45,6 +48,8 @@ class TrustRegion:
         slow: Pole of the slow filter: 0.99 is about a hundred steps.
         slow_memory: Factor by which its agreement forgets each step.
         opposition: How negative the slow agreement must be for the scale to shrink.
+        pull: How strongly the scale is drawn back to 1: the agreement that is needed to hold it at
+            e times the learning rate that was set.
 
     Raises:
         InvalidValueError: When a number is out of range.
@@ -52,6 +57,8 @@ class TrustRegion:
     >>> region = TrustRegion(start_gain=0.03)
     >>> round(region.moved(0.0, agreement=1.0, slow_agreement=0.2, steps=100), 6)
     0.03
+    >>> round(region.moved(1.0, agreement=0.05, slow_agreement=0.2, steps=100), 6)
+    1.0
     >>> region.moved(0.0, agreement=-0.3, slow_agreement=-0.1, steps=100)
     0.0
     """
@@ -59,14 +66,15 @@ class TrustRegion:
     gain: float = 0.03
     span: float = 50.0
     floor: float = 0.02
-    start: float = 0.2
+    start: float = 0.3
     start_gain: float = 0.1
     start_steps: float = 50.0
-    fade_steps: float = 100.0
+    fade_steps: float = 200.0
     memory: float = 0.9
     slow: float = 0.99
     slow_memory: float = 0.97
     opposition: float = 0.3
+    pull: float = 0.05
 
     def __post_init__(self) -> None:
         infinity = float("inf")
@@ -82,6 +90,7 @@ class TrustRegion:
             ("slow", 0.0, 1.0),
             ("slow_memory", 0.0, 1.0),
             ("opposition", 0.0, 1.0),
+            ("pull", 0.0, 1.0),
         ):
             value = check_range(f"{name} of a trust region", getattr(self, name), low, high)
             object.__setattr__(self, name, float(value))
@@ -128,9 +137,8 @@ class TrustRegion:
         """
         grows = agreement > 0.0 and slow_agreement >= 0.0
         shrinks = agreement < 0.0 and slow_agreement < -self.opposition
-        if not (grows or shrinks):
-            return log_scale
-        return self.clipped(log_scale + self.gain_after(steps) * agreement)
+        wanted = agreement if grows or shrinks else 0.0
+        return self.clipped(log_scale + self.gain_after(steps) * (wanted - self.pull * log_scale))
 
     def to_dict(self) -> dict[str, float]:
         """Return the settings as JSON values."""

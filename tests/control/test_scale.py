@@ -96,8 +96,10 @@ class Hand:
                 -t / region.start_steps
             )
             gain *= min(1.0, region.fade_steps / t) if t else 1.0
+            drawn = gain * region.pull * log_scale
             if (z > 0 and slow >= 0) or (z < 0 and slow < -region.opposition):
                 log_scale += gain * z
+            log_scale -= drawn
             log_scale = min(max(log_scale, math.log(region.floor)), math.log(region.span))
         return math.exp(log_scale)
 

@@ -23,13 +23,35 @@ PRODUCTS = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max
 def test_a_step_moves_the_log_of_the_scale_by_the_gain_at_most(
     agreement: float, slow: float, log_scale: float, steps: int
 ) -> None:
-    region = TrustRegion()
+    region = TrustRegion(pull=0.0)
     moved = region.moved(log_scale, agreement=agreement, slow_agreement=slow, steps=steps)
     assert abs(moved - log_scale) <= region.gain_after(steps) + 1e-12
     assert math.log(region.floor) <= moved <= math.log(region.span)
     assert (moved - log_scale) * agreement >= 0
     # It moves only where the slow agreement bears witness.
     assert moved == log_scale or agreement * slow >= 0
+
+
+@given(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0), st.floats(-3.9, 3.9), st.integers(0, 5_000))
+def test_the_pull_is_towards_the_learning_rate_that_was_set(
+    agreement: float, slow: float, log_scale: float, steps: int
+) -> None:
+    def moved(pull: float) -> float:
+        region = TrustRegion(pull=pull)
+        return region.moved(log_scale, agreement=agreement, slow_agreement=slow, steps=steps)
+
+    drawn = moved(0.05) - moved(0.0)
+    assert drawn * log_scale <= 0
+    assert abs(drawn) <= 0.05 * TrustRegion().gain_after(steps) * abs(log_scale) + 1e-12
+
+
+def test_without_agreement_the_learning_rate_comes_back_to_what_was_set() -> None:
+    region, log_scale = TrustRegion(fade_steps=1e9), TrustRegion().first
+    far = [log_scale]
+    for steps in range(3_000):
+        log_scale = region.moved(log_scale, agreement=0.0, slow_agreement=0.0, steps=steps)
+        far.append(abs(log_scale))
+    assert far[0] < -1 and far[1:] == sorted(far[1:], reverse=True) and far[-1] < 0.02
 
 
 def push(agreement: float, slow: float) -> float:
@@ -48,7 +70,7 @@ def test_each_doubling_of_the_steps_can_do_as_much() -> None:
     region = TrustRegion()
     totals = [sum(map(region.gain_after, range(n, 2 * n))) for n in (1_000, 4_000)]
     assert totals[0] == pytest.approx(totals[1], rel=0.01)
-    assert totals[0] == pytest.approx(0.03 * 100 * math.log(2), rel=0.01)
+    assert totals[0] == pytest.approx(0.03 * region.fade_steps * math.log(2), rel=0.01)
 
 
 def test_the_gain_falls_to_its_lasting_value_and_then_fades() -> None:
@@ -67,6 +89,7 @@ def test_the_gain_falls_to_its_lasting_value_and_then_fades() -> None:
         ("floor", 0.0),
         ("floor", 1.5),
         ("opposition", 2.0),
+        ("pull", -0.1),
         ("fade_steps", 0.0),
         ("slow", 1.0),
         ("slow_memory", math.nan),
