@@ -73,7 +73,7 @@ class TrustRegion:
     memory: float = 0.9
     slow: float = 0.99
     slow_memory: float = 0.97
-    opposition: float = 0.3
+    opposition: float = 0.5
     pull: float = 0.05
 
     def __post_init__(self) -> None:
