@@ -33,8 +33,9 @@ class TrustRegion:
     steps are worth their price yet, and in a long training they seldom are.
 
     Neither the scale of the loss nor that of the gradients or of the learning rate has any
-    influence, and no step changes the log of the scale by more than the gain, the pull aside. Where an optimizer's
-    ``step`` is compiled, its learning rate should be a tensor, as for any schedule.
+    influence, and no step changes the log of the scale by more than the gain, the pull aside.
+    Where an optimizer's ``step`` is compiled, its learning rate should be a tensor, as for any
+    schedule.
 
     Attributes:
         gain: Growth of the log of the scale per step at full agreement.
