@@ -69,7 +69,7 @@ class TrustRegion:
     floor: float = 0.02
     start: float = 0.3
     start_gain: float = 0.1
-    start_steps: float = 50.0
+    start_steps: float = 100.0
     fade_steps: float = 200.0
     memory: float = 0.9
     slow: float = 0.99
