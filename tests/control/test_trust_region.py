@@ -51,7 +51,9 @@ def test_without_agreement_the_learning_rate_comes_back_to_what_was_set() -> Non
     for steps in range(3_000):
         log_scale = region.moved(log_scale, agreement=0.0, slow_agreement=0.0, steps=steps)
         far.append(abs(log_scale))
-    assert far[0] < -1 and far[1:] == sorted(far[1:], reverse=True) and far[-1] < 0.02
+    assert far[0] < -1
+    assert far[1:] == sorted(far[1:], reverse=True)
+    assert far[-1] < 0.02
 
 
 def push(agreement: float, slow: float) -> float:
@@ -108,13 +110,16 @@ def test_settings_of_other_names_are_refused() -> None:
         TrustRegion.of({"spam": 1.0})
     with pytest.raises(InvalidValueError, match=r"must be a mapping of .* but got 'on'"):
         TrustRegion.of("on")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"must be a mapping of .* but got None"):
+        TrustRegion.of(None)  # type: ignore[arg-type]
 
 
 def test_settings_pass_through_json_values() -> None:
     region = TrustRegion(span=4, memory=0.8)
     assert TrustRegion.of(region.to_dict()) == region
     assert TrustRegion.of({}) == TrustRegion()
-    assert not TrustRegion.of(None).is_on
+    assert not TrustRegion.of(TrustRegion.off().to_dict()).is_on
+    assert TrustRegion.off() == TrustRegion.of({"span": 1})
 
 
 @given(PRODUCTS)
