@@ -73,7 +73,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
     def _compare_for(self, region: TrustRegion) -> bool:
         """Take the candidates that belong to a region; tell whether they are others than before."""
         wanted = self._default_candidates(region) if self._candidates is None else self._candidates
-        changed = self._options.get("candidates", wanted) != wanted
+        changed = bool(self._options.get("candidates", wanted) != wanted)
         self._options["candidates"] = wanted
         return changed
 

@@ -27,6 +27,9 @@ BANKS = [GradientObserver, DeviceObserver]
 class Asked(MomentumRule):
     """Counts how often it is asked, and keeps the momentum."""
 
+    # What is tested is momentum alone.
+    scales_lr = False
+
     def __init__(self) -> None:
         self.times = 0
 
