@@ -7,10 +7,11 @@ from gap_tune.control.momentum import group_momentum, has_momentum
 from gap_tune.control.momentum_control import MomentumControl
 from gap_tune.control.scale import ScaleControl
 from gap_tune.control.self_tuning import SelfTuning
-from gap_tune.control.trust_region import TrustRegion
+from gap_tune.control.trust_region import RegionChoice, TrustRegion
 
 __all__ = [
     "MomentumControl",
+    "RegionChoice",
     "ScaleControl",
     "SelfTuning",
     "TrustRegion",

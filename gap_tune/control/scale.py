@@ -122,8 +122,10 @@ class ScaleControl:
         """Return what continuing needs; {} where nothing is measured."""
         if not self.is_active:
             return {}
+        # Whoever continues tells by its presence whether there was a region.
+        moved = {"log_scale": self._log_scale} if self.region.is_on else {}
         return {
-            "log_scale": self._log_scale,
+            **moved,
             "steps": self.steps,
             "agreement": self._agreement.state_dict(),
             "slow": self._slow.state_dict(),

@@ -39,7 +39,8 @@ class TrustRegion:
 
     Attributes:
         gain: Growth of the log of the scale per step at full agreement.
-        span: Largest scale. 1 is off: learning rates stay as they are, bit for bit.
+        span: Largest scale. 1 is off (``TrustRegion.off()``): learning rates stay as they are, bit
+            for bit.
         floor: Smallest scale.
         start: The scale of the first step.
         start_gain: The gain of the first steps.
@@ -106,6 +107,15 @@ class TrustRegion:
                     f"{name} of a trust region must be below 1, but got {getattr(self, name)}."
                 )
 
+    @classmethod
+    def off(cls) -> TrustRegion:
+        """Return the region of one size, in which learning rates stay as they are.
+
+        >>> TrustRegion.off().is_on
+        False
+        """
+        return cls(span=1.0)
+
     @property
     def is_on(self) -> bool:
         """Whether it changes any learning rate."""
@@ -146,23 +156,17 @@ class TrustRegion:
         return asdict(self)
 
     @classmethod
-    def of(cls, value: TrustRegion | Mapping[str, Any] | None) -> TrustRegion:
+    def of(cls, value: TrustRegion | Mapping[str, Any]) -> TrustRegion:
         """Return the settings that configurations hold as JSON values, those left out by default.
-
-        None is off.
 
         Raises:
             InvalidValueError: When there are other names, or it is something else.
 
         >>> TrustRegion.of({"span": 5}).span
         5.0
-        >>> TrustRegion.of(None).is_on
-        False
         """
         if isinstance(value, cls):
             return value
-        if value is None:
-            return cls(span=1.0)
         known = {each.name for each in fields(cls)}
         if not isinstance(value, Mapping) or not value.keys() <= known:
             got = sorted(value.keys() - known) if isinstance(value, Mapping) else repr(value)
@@ -170,3 +174,46 @@ class TrustRegion:
                 f"a trust region must be a mapping of {sorted(known)}, but got {got}."
             )
         return cls(**value)
+
+
+@dataclass(frozen=True)
+class RegionChoice:
+    """Which trust region a training is to have: what the user asks for, else what its rules do.
+
+    Attributes:
+        asked: What the user asks for; None leaves it to the rules.
+        rules_ask: Whether the rules that decide want the learning rate to follow the agreement.
+
+    >>> RegionChoice.of(None, rules_ask=True).region == TrustRegion()
+    True
+    >>> RegionChoice.of({"span": 2}, rules_ask=False).region.span
+    2.0
+    """
+
+    asked: TrustRegion | None
+    rules_ask: bool
+
+    @classmethod
+    def of(cls, asked: TrustRegion | Mapping[str, Any] | None, *, rules_ask: bool) -> RegionChoice:
+        """Return the choice; arguments as the attributes, errors as of ``TrustRegion.of``."""
+        return cls(None if asked is None else TrustRegion.of(asked), rules_ask)
+
+    @property
+    def region(self) -> TrustRegion:
+        """The region of a training that begins."""
+        if self.asked is not None:
+            return self.asked
+        return TrustRegion() if self.rules_ask else TrustRegion.off()
+
+    def continuing(self, scale: Mapping[str, Any]) -> TrustRegion:
+        """Return the region of a training that goes on.
+
+        One that has trained without goes on without, unless the user asks for one: its learning
+        rate would become a third of what it was from one step to the next.
+
+        Args:
+            scale: What ``ScaleControl.state_dict`` returned then; empty where there was none.
+        """
+        if self.asked is None and "log_scale" not in scale:
+            return TrustRegion.off()
+        return self.region

@@ -285,6 +285,15 @@ class GradientObserver:
             self._observed, self._bank = observed, bank
         self.calls = state["calls"]
 
+    def compare(self, candidates: Sequence[float]) -> None:
+        """Compare other candidates from now on; forgets all gradients.
+
+        Raises:
+            InvalidValueError: When they do not increase within [0, 1).
+        """
+        self.candidates = check_candidates(candidates)
+        self.start_anew()
+
     def start_anew(self) -> None:
         """Forget all gradients."""
         self._start(self._reader_of(self._observed))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from gap_tune.errors import InvalidValueError, StateError, check_range
 
 DEFAULT_CANDIDATES = (0.8, 0.9, 0.95, 0.99)
-# Of Adam and its like where the size of the trust region follows the agreement.
+# Of Adam and its like where the size of the trust region follows the agreement: there longer
+# memories of normalised gradients were measured to be worse.
 SCALED_ADAM_CANDIDATES = (0.5, 0.8)
 _VERSION = 1
 _PER_CANDIDATE = ("alignment", "validation_alignment")

@@ -37,9 +37,6 @@ class _SelfTuningAdam(SelfTuningOptimizer):
     ) -> None:
         # The next class in line is torch's optimizer, which mypy cannot know.
         super().__init__(params, lr, betas, *args, **kwargs)  # type: ignore[call-arg, arg-type]
-        if candidates is None:
-            scaled = TrustRegion.of(trust_region).is_on
-            candidates = SCALED_ADAM_CANDIDATES if scaled else ADAM_CANDIDATES
         self._start_tuning(
             rule,
             update_every=update_every,
@@ -51,6 +48,9 @@ class _SelfTuningAdam(SelfTuningOptimizer):
             whitening=(float(betas[1]),) if beta2_candidates is None else tuple(beta2_candidates),
             eps=self.defaults["eps"],
         )
+
+    def _default_candidates(self, region: TrustRegion) -> Sequence[float]:
+        return SCALED_ADAM_CANDIDATES if region.is_on else ADAM_CANDIDATES
 
 
 class Adam(_SelfTuningAdam, torch.optim.Adam):
@@ -70,13 +70,15 @@ class Adam(_SelfTuningAdam, torch.optim.Adam):
         sample: Coordinates to observe; None observes all.
         couple_lr: Whether the learning rate follows beta1 so that the trust region stays. Off by
             default: Adam's update is scaled by (1 - beta1) already, and did better without.
-        candidates: Values of beta1 to choose from; default 0.5, 0.8, 0.9 and 0.95, in a trust
-            region that follows the agreement 0.5 and 0.8.
+        candidates: Values of beta1 to choose from; default 0.5 and 0.8, and without a trust region
+            that follows the agreement 0.5, 0.8, 0.9 and 0.95.
         beta2_candidates: Values of beta2, increasing, to choose from together with beta1; None
             keeps beta2.
         decay: Factor by which the statistics shrink each step.
-        trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``);
-            None leaves it alone. The factor in use is ``scale``.
+        trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``). None
+            is as the rule asks (``MomentumRule.scales_lr``): it follows, but with the papers' rule,
+            ``FixedMomentum`` and ``HorizonRule``; of several rules all must ask for it.
+            ``TrustRegion.off()`` leaves it alone. The factor in use is ``scale``.
         **kwargs: Further keyword arguments of torch's optimizer.
 
     Raises:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from gap_tune.control import MomentumControl, ScaleControl, TrustRegion
+from gap_tune.control import MomentumControl, RegionChoice, ScaleControl, TrustRegion
 from gap_tune.errors import InvalidValueError, StateError, UnsupportedError, check_count
 from gap_tune.gradients.monitor import amp_state, has_closure, is_placeholder_step
 from gap_tune.gradients.observer import GradientObserver, warn_of_new_start
 from gap_tune.gradients.reading import all_parameters
-from gap_tune.gradients.statistics import AlignmentStatistics
+from gap_tune.gradients.statistics import DEFAULT_CANDIDATES, AlignmentStatistics
 from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.rules import AlignmentRule, Decision, FixedMomentum, MomentumRule
 
@@ -30,6 +31,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
     """
 
     _control: MomentumControl
+    _choice: RegionChoice
     _scale: ScaleControl
     _observers: list[GradientObserver]
 
@@ -40,6 +42,7 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         update_every: int,
         couple_lr: bool,
         trust_region: TrustRegion | None,
+        candidates: Sequence[float] | None,
         **options: Any,
     ) -> None:
         if any(group.get("differentiable") for group in self.param_groups):
@@ -52,15 +55,60 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         self._update_every = check_count("update_every", update_every)
         self._options = options
         self._control = MomentumControl(self, couple_lr=couple_lr)
-        self._observe_groups()
-        self._scale = ScaleControl(
-            TrustRegion.of(trust_region),
-            self._observers,
-            self,
-            measures=any(rule.uses_agreement for rule in self._rules),
+        # One scale serves all groups: it moves where none of them is to stay as torch's.
+        self._choice = RegionChoice.of(
+            trust_region, rules_ask=all(rule.scales_lr for rule in self._rules)
         )
+        self._candidates = candidates
+        self._compare_for(self._choice.region)
+        self._observe_groups()
+        self._scale = self._scale_in(self._choice.region)
         self._control.scale = self._scale.scale
         self._hook()
+
+    def _default_candidates(self, region: TrustRegion) -> Sequence[float]:
+        """Return what to choose from in a region where the user does not say."""
+        return DEFAULT_CANDIDATES
+
+    def _compare_for(self, region: TrustRegion) -> bool:
+        """Take the candidates that belong to a region; tell whether they are others than before."""
+        wanted = self._default_candidates(region) if self._candidates is None else self._candidates
+        changed = bool(self._options.get("candidates", wanted) != wanted)
+        self._options["candidates"] = wanted
+        return changed
+
+    def _scale_in(self, region: TrustRegion) -> ScaleControl:
+        measures = any(rule.uses_agreement for rule in self._rules)
+        return ScaleControl(region, self._observers, self, measures=measures)
+
+    def enter_region(self, region: TrustRegion) -> None:
+        """Train in the trust region that a study asks for, where the constructor was given none.
+
+        Args:
+            region: The region; off leaves the learning rate as it is.
+
+        Raises:
+            InvalidValueError: When the constructor was given another one.
+        """
+        if self._choice.asked not in (None, region):
+            raise InvalidValueError(
+                f"trust_region of {type(self).__name__} must be that of the study, {region}, or "
+                f"left out, but got {self._choice.asked}."
+            )
+        self._choice = replace(self._choice, asked=region)
+        saved, before = self._scale.state_dict(), self._scale.region
+        self._enter(region)
+        # Before the first step there is nothing to go on from.
+        if region != before and saved.get("steps"):
+            self._load_scale({**saved, "filters": []})
+
+    def _enter(self, region: TrustRegion) -> None:
+        if region == self._scale.region:
+            return
+        if self._compare_for(region):
+            self._observe_groups()
+        self._scale = self._scale_in(region)
+        self._control.scale = self._scale.scale
 
     def _observe_groups(self) -> None:
         """Make the observers, whose statistics start anew."""
@@ -91,6 +139,11 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
     def scale(self) -> float:
         """The factor on the learning rate by which the trust region has grown, at the last step."""
         return self._scale.scale
+
+    @property
+    def has_region(self) -> bool:
+        """Whether a trust region moves the learning rate."""
+        return self._scale.region.is_on
 
     @property
     def agreement(self) -> float | None:
@@ -153,8 +206,11 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         """Load a state of this optimizer or of its torch counterpart.
 
         A torch state brings no statistics: they start anew, and the constructor's reference
-        momentum stays. Statistics of other shapes, candidates, values of beta2 or numbers of rules
-        start anew as well, with a warning that says what differs.
+        momentum stays. It brings no scale either: unless the constructor was given a
+        ``trust_region``, a training that began without one goes on without, since its learning
+        rate would become a third of what it was from one step to the next. Statistics of other
+        shapes, candidates, values of beta2 or numbers of rules start anew as well, with a warning
+        that says what differs.
 
         Raises:
             StateError: When the version is not this optimizer's, or the statistics are none;
@@ -162,6 +218,11 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
         """
         self._control.settle()
         own = state_dict.get(_KEY)
+        if own is not None:
+            _check_version(own)
+        # Earlier states hold no scale.
+        scale = {} if own is None else own.get("scale", {})
+        self._enter(self._choice.continuing(scale))
         difference = "" if own is None else self._difference(own)
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _KEY})
         if own is None:
@@ -169,7 +230,6 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             self._start_anew({})
             return
         self._control.load_state_dict(own["control"])
-        scale = own.get("scale", {})
         if difference:
             self._start_anew(scale)
             warn_of_new_start(difference)
@@ -191,10 +251,6 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
 
     def _difference(self, own: Mapping[str, Any]) -> str:
         """Return why saved statistics cannot be continued; "" where they can."""
-        if own.get("version") != _VERSION:
-            raise StateError(
-                f"the tuning's state must be of version {_VERSION}, but got {own.get('version')!r}."
-            )
         states, parts = own.get("observers", ()), self._parts()
         if len(states) != len(parts):
             return f"{len(states)} rules, but here are {len(parts)}"
@@ -269,6 +325,13 @@ class SelfTuningOptimizer(torch.optim.Optimizer):
             return 0
         present = float(self.param_groups[i]["betas"][1])
         return min(range(len(betas2)), key=lambda j: abs(betas2[j] - present))
+
+
+def _check_version(own: Mapping[str, Any]) -> None:
+    if own.get("version") != _VERSION:
+        raise StateError(
+            f"the tuning's state must be of version {_VERSION}, but got {own.get('version')!r}."
+        )
 
 
 def _check_rules(rule: Rules, groups: int) -> list[MomentumRule]:

@@ -32,8 +32,10 @@ class SGD(SelfTuningOptimizer, torch.optim.SGD):
             (Cor. 5 of arXiv 2512.06370). The value in use is ``param_groups[i]["coupled_lr"]``.
         candidates: Momentum values to choose from.
         decay: Factor by which the statistics shrink each step.
-        trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``);
-            None leaves it alone. The factor in use is ``scale``.
+        trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``). None
+            is as the rule asks (``MomentumRule.scales_lr``): it follows, but with the papers' rule,
+            ``FixedMomentum`` and ``HorizonRule``; of several rules all must ask for it.
+            ``TrustRegion.off()`` leaves it alone. The factor in use is ``scale``.
         **kwargs: Further keyword arguments of ``torch.optim.SGD``.
 
     Raises:

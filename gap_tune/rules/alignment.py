@@ -70,6 +70,14 @@ class AlignmentRule(MomentumRule):
         """Return the rule that judges the previous update ``m_{t-1}`` by the fresh gradient."""
         return cls(lag_zero_weight=None)
 
+    @property
+    def scales_lr(self) -> bool:  # type: ignore[override]
+        """Whether the learning rate is to follow the agreement: not with the papers' rule, w = 1.
+
+        Their algorithms keep the learning rate that they are given.
+        """
+        return self.lag_zero_weight != 1.0
+
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:
         """Return the candidate with the largest gain, unless a guard says otherwise."""
         candidates = statistics.candidates

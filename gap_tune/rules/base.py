@@ -73,10 +73,13 @@ class MomentumRule(ABC):
         uses_agreement: Whether ``AlignmentStatistics.agreement`` is to be measured for it.
         couple_lr: Whether the learning rate is to follow its momentum where the user does not say;
             None leaves that to the kind of optimizer.
+        scales_lr: Whether the learning rate is to follow the agreement (``gap_tune.TrustRegion``)
+            where the user does not say.
     """
 
     uses_agreement: bool = False
     couple_lr: bool | None = None
+    scales_lr: bool = True
 
     @abstractmethod
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:

@@ -9,11 +9,13 @@ from gap_tune.rules.registry import register
 
 @register("fixed")
 class FixedMomentum(MomentumRule):
-    """A rule that never changes momentum.
+    """A rule that never changes momentum, nor the learning rate unless that is asked for.
 
     >>> FixedMomentum()
     FixedMomentum()
     """
+
+    scales_lr = False
 
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:
         """Return the present momentum."""

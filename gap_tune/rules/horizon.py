@@ -35,6 +35,8 @@ class HorizonRule(MomentumRule):
 
     uses_agreement = True
     couple_lr = False
+    # The agreement has one way to make steps longer here; with two it would be followed twice.
+    scales_lr = False
 
     def __init__(self, gain: float = 0.02, low: float = 0.0, high: float = 0.995) -> None:
         self.gain = check_range("gain", gain, 0.0, float("inf"), high_open=True)

@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -108,6 +109,24 @@ def get_rule(spec: RuleSpec) -> MomentumRule:
     """
     name, options = _parts(spec)
     return _made(_found(name), name, _json(options, spec))
+
+
+def known_rule(spec: Any) -> MomentumRule:
+    """Return the rule that a configuration names, the default one where it names none.
+
+    That counts for a rule that cannot be made in this process, too: here it is only asked what it
+    wants besides momentum, and it may be known where it decides.
+
+    Args:
+        spec: What ``config["gap"]["rule"]`` says, or None.
+
+    >>> known_rule("fixed"), known_rule("of another machine") is known_rule(None)
+    (FixedMomentum(), True)
+    """
+    if spec is not None:
+        with suppress(GapTuneError):
+            return get_rule(spec)
+    return get_rule("alignment")
 
 
 def describe_rule(rule: MomentumRule) -> str | dict[str, Any]:

@@ -43,7 +43,7 @@ class Arm:
         rule: What decides the trials whose momentum is tuned (``gap_tune.rules.get_rule``). None
             takes the default, of an arm with held-out gradients the rule that they alone judge by.
         trust_region: Settings of the trust region control of trials whose momentum is tuned, as
-            JSON values; None has none (``gap_tune.TrustRegion.of``).
+            JSON values (``gap_tune.TrustRegion.of``); None is as the rule asks.
         search: How the arm searches its hyperparameters; None for an arm of one trial per seed.
 
     Raises:
@@ -71,7 +71,8 @@ class Arm:
         if self.rule is not None:
             # Its errors are told here, rather than by every trial.
             get_rule(self.rule)
-        TrustRegion.of(self.trust_region)
+        if self.trust_region is not None:
+            TrustRegion.of(self.trust_region)
         if not isinstance(self.search, SearchMethod | None):
             raise UnsupportedError(
                 f"search of an arm must be a SearchMethod, but got {self.search!r:.200}."

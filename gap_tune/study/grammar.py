@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from gap_tune.control import TrustRegion
 from gap_tune.errors import InvalidValueError, check_range
 from gap_tune.rules import get_rule, is_rule_name, rule_names
 from gap_tune.study.arms import GAP, Arm
@@ -34,9 +35,8 @@ _PLAIN = {
         # Algorithm 1 decides at every step.
         Arm("gap-paper", mode=keys.MODE_TRIAL, rule="paper"),
         *(
-            Arm(f"{name}-{kind}", mode=mode, trust_region=region)
+            Arm(f"{name}-unscaled", mode=mode, trust_region=TrustRegion.off().to_dict())
             for name, mode in ((GAP.name, None), (GAP_TRIAL_NAME, keys.MODE_TRIAL))
-            for kind, region in (("scaled", {}), ("unscaled", {"span": 1.0}))
         ),
         # The momentum of the reference stays.
         Arm("scaled", mode=keys.MODE_TRIAL, rule="fixed", trust_region={}),
@@ -59,9 +59,9 @@ def parse_arm(text: str) -> Arm:
     - "gap-<rule>": as "gap", by the rule of that name (``gap_tune.rules.rule_names``, or an entry
       point of the group "gap_tune.rules"), such as "gap-cross-batch"; "my_module:MyRule": the same
       by your own rule. "gap-trial-<rule>": as "gap-trial", by such a rule.
-    - "gap-scaled", "gap-trial-scaled": the same with a trust region that follows the agreement
-      (``gap_tune.TrustRegion``); "gap-unscaled", "gap-trial-unscaled": without.
-      "scaled": the learning rate alone follows it, and momentum stays at 0.9.
+    - "gap-unscaled", "gap-trial-unscaled": the same without a trust region that follows the
+      agreement (``gap_tune.TrustRegion``), which leaves the learning rate as it is; "scaled": the
+      learning rate alone follows it, and momentum stays at 0.9.
     - "fixed:<momentum>"; "fixed:grid" or "fixed:<momentum>|<momentum>|...", all of them, of which
       the best by validation counts on each seed.
     - "nesterov:<momentum>": as "fixed:<momentum>", by Nesterov's momentum in a study of SGD and by

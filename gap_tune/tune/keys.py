@@ -42,7 +42,7 @@ MODES = (MODE_SCHEDULER, MODE_TRIAL, MODE_FIXED)
 MOMENTUM_KEY = "momentum_key"
 # A section names here the trial's own rule (gap_tune.rules.get_rule), where it has one.
 RULE = "rule"
-# A section holds here how the trust region follows the agreement, where it does.
+# A section holds here how the trust region follows the agreement, where the rule is not to say.
 TRUST_REGION = "trust_region"
 
 # What a study may want of its metric, as Ray Tune calls it.

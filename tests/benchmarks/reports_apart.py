@@ -21,7 +21,7 @@ from gap_tune.study.grammar import parse_arm
 from gap_tune.study.suite.pool import PoolRunner
 from gap_tune.study.suite.suite import Job, Suite
 
-ARMS = ("gap-unscaled", "gap-scaled", "gap-trial-scaled")
+ARMS = ("gap-unscaled", "gap", "gap-trial")
 # Reports per epoch where they are close together; far apart, one.
 CLOSE = 32
 _SMALLEST = 1e-12

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from gap_tune import TrustRegion
 from gap_tune.optim import AdamW
 from tests.control.own_adam import (
     BETA2,
@@ -135,7 +136,12 @@ def test_bug_a_beta2_that_changes_is_corrected_as_well(eps: float) -> None:
 def test_bug_the_self_tuning_optimizer_s_beta2_is_corrected() -> None:
     (parameter,) = parameters(1)
     optimizer = AdamW(
-        [parameter], lr=LR, betas=(0.9, 0.9), weight_decay=0.0, beta2_candidates=(0.5, 0.9, 0.999)
+        [parameter],
+        lr=LR,
+        betas=(0.9, 0.9),
+        weight_decay=0.0,
+        beta2_candidates=(0.5, 0.9, 0.999),
+        trust_region=TrustRegion.off(),
     )
     own, used = OwnAdam(1.0), set()
     for t in range(60):

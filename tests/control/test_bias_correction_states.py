@@ -74,7 +74,7 @@ def test_bug_averages_that_are_started_anew_are_corrected_anew() -> None:
 def test_bug_an_optimizer_that_is_let_go_takes_no_larger_steps() -> None:
     (parameter,) = parameters(1)
     optimizer = adam([parameter])
-    trial = gap_tune.attach(optimizer, {"gap": {"mode": "scheduler"}})
+    trial = gap_tune.attach(optimizer, {"gap": {"mode": "scheduler", "trust_region": {"span": 1}}})
     for t in range(20):
         if t == 10:
             trial.receive(order(1, 0.99))

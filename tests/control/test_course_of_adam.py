@@ -38,7 +38,7 @@ PATTERNS: dict[str, Callable[[int, int], bool]] = {
 
 
 def attached(optimizer: torch.optim.Optimizer) -> Any:
-    return gap_tune.attach(optimizer, {"gap": {"mode": "scheduler"}})
+    return gap_tune.attach(optimizer, {"gap": {"mode": "scheduler", "trust_region": {"span": 1}}})
 
 
 def load_its_own_state(run: Run) -> None:

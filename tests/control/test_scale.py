@@ -263,11 +263,17 @@ def test_the_scale_multiplies_the_learning_rate_of_the_step_alone(mode: str) -> 
     assert tuning.scale > 0.5
 
 
-@pytest.mark.parametrize("off", [None, {"span": 1.0}, TrustRegion(span=1)])
+class Unscaled(gap_tune.AlignmentRule):
+    """The default rule, which leaves the learning rate alone."""
+
+    scales_lr = False
+
+
+@pytest.mark.parametrize("off", [{"span": 1.0}, TrustRegion(span=1), TrustRegion.off()])
 @pytest.mark.parametrize("mode", ["scheduler", "trial"])
 def test_a_span_of_one_is_without_control_bit_for_bit(off: Any, mode: str) -> None:
     runs = []
-    for options in ({}, {"trust_region": off}):
+    for options in ({"rule": Unscaled()}, {"trust_region": off}):
         params = parameters()
         tuning = controlled(params, mode, **options)
         train(tuning.optimizer, params, range(30))

@@ -114,13 +114,16 @@ def test_settings_of_other_names_are_refused() -> None:
         TrustRegion.of({"spam": 1.0})
     with pytest.raises(InvalidValueError, match=r"must be a mapping of .* but got 'on'"):
         TrustRegion.of("on")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"must be a mapping of .* but got None"):
+        TrustRegion.of(None)  # type: ignore[arg-type]
 
 
 def test_settings_pass_through_json_values() -> None:
     region = TrustRegion(span=4, memory=0.8)
     assert TrustRegion.of(region.to_dict()) == region
     assert TrustRegion.of({}) == TrustRegion()
-    assert not TrustRegion.of(None).is_on
+    assert not TrustRegion.of(TrustRegion.off().to_dict()).is_on
+    assert TrustRegion.off() == TrustRegion.of({"span": 1})
 
 
 @given(PRODUCTS)

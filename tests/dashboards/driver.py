@@ -12,7 +12,7 @@ import ray
 import torch
 from ray import tune
 
-from gap_tune import GapScheduler, GapSearch, TrustRegion, attach
+from gap_tune import GapScheduler, GapSearch, attach
 from gap_tune.study.methods.plan import PlannedTrials
 from gap_tune.tune.monitoring.metrics import RayMetrics
 from gap_tune.tune.monitoring.ray_dashboard import dashboard_link, named_job, recognisable
@@ -80,7 +80,7 @@ def main(folder: Path, temporary: str, metrics_port: int) -> None:
             metric="loss",
             mode="min",
             num_samples=len(ARMS),
-            search_alg=GapSearch(PlannedTrials(plan(folder)), trust_region=TrustRegion()),
+            search_alg=GapSearch(PlannedTrials(plan(folder))),
             scheduler=GapScheduler(),
         ),
         run_config=tune.RunConfig(

@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from gap_tune import GradientMonitor
+from gap_tune import GradientMonitor, TrustRegion
 from gap_tune.gradients.observer import GradientObserver
 from gap_tune.optim import SGD, AdamW
 from gap_tune.optim.reference import ReferenceAdam, ReferenceSGD
@@ -90,7 +90,8 @@ def test_bug_a_rule_was_asked_at_a_step_without_any_gradient(
     history = [None if t % 3 == 1 else rng.normal(0.4, 1, size=6) for t in range(24)]
     weight = torch.nn.Parameter(torch.ones(6, dtype=torch.float64))
     options = {"lr": 0.05, "weight_decay": 0.0, "update_every": 2}
-    optimizer = make([weight], rule=AlignmentRule(warmup_steps=2), **options)
+    off = TrustRegion.off()
+    optimizer = make([weight], rule=AlignmentRule(warmup_steps=2), trust_region=off, **options)
     twin = reference(
         np.ones(6),
         rule=AlignmentRule(warmup_steps=2),

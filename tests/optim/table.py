@@ -89,6 +89,7 @@ def self_tuning() -> list[Row]:
         "stays_on_device": False,
     }
     sgd = partial(optim.SGD, lr=0.05, momentum=0.9)
+    off = TrustRegion.off()
     others: dict[str, tuple[Any, Any]] = {
         "sgd": (sgd, partial(optim.SGD, lr=0.7, momentum=0.1)),
         "sgd of the paper, seldom": (
@@ -96,8 +97,8 @@ def self_tuning() -> list[Row]:
             partial(optim.SGD, lr=0.7, momentum=0.1, rule=AlignmentRule.paper(), update_every=3),
         ),
         "adam": (
-            partial(optim.Adam, lr=0.01, couple_lr=True),
-            partial(optim.Adam, lr=0.5, betas=(0.1, 0.999), couple_lr=True),
+            partial(optim.Adam, lr=0.01, couple_lr=True, trust_region=off),
+            partial(optim.Adam, lr=0.5, betas=(0.1, 0.999), couple_lr=True, trust_region=off),
         ),
         "adamw": (
             partial(optim.AdamW, lr=0.01, amsgrad=True),

@@ -25,6 +25,9 @@ PAIRS = [(torch.optim.Adam, Adam), (torch.optim.AdamW, AdamW)]
 class Scripted(MomentumRule):
     """Answers a given beta1 at every step."""
 
+    # What is tested is momentum alone.
+    scales_lr = False
+
     def __init__(self, *values: float) -> None:
         self.values = list(values)
 

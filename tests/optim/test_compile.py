@@ -22,6 +22,9 @@ from gap_tune.optim import SGD, Adam
 class Walk(MomentumRule):
     """Another momentum at every step: ever new ones, or a few candidates over and over."""
 
+    # What is tested is momentum alone.
+    scales_lr = False
+
     def __init__(self, period: int) -> None:
         self.period = period
 

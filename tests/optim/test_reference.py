@@ -25,6 +25,8 @@ from gap_tune.theory.momentum import momentum_gain
 
 torch.set_num_threads(1)
 
+# The reference chooses momentum alone.
+OFF = gap_tune.TrustRegion.off()
 CANDIDATES = (0.0, 0.5, 0.9)
 
 
@@ -184,7 +186,7 @@ def test_self_tuning_sgd_follows_the_reference(options: dict[str, Any]) -> None:
     weight = torch.nn.Parameter(torch.ones(6, dtype=torch.float64))
     rule = AlignmentRule(warmup_steps=2)
     shared = {"lr": 0.05, "rule": rule, "candidates": candidates, **options}
-    fast = gap_tune.optim.SGD([weight], sample=None, **shared)
+    fast = gap_tune.optim.SGD([weight], sample=None, trust_region=OFF, **shared)
     slow = ReferenceSGD(np.ones(6), **shared)
     seen = set()
     for step, drift in enumerate([0.0] * 12 + [2.0] * 12 + [-1.0] * 12):
@@ -215,7 +217,7 @@ def test_self_tuning_adam_follows_the_reference(options: dict[str, Any]) -> None
     decoupled = options.get("decoupled", False)
     make = gap_tune.optim.AdamW if decoupled else gap_tune.optim.Adam
     own = {name: value for name, value in options.items() if name != "decoupled"}
-    fast = make([weight], sample=None, **shared, **{"weight_decay": 0.0, **own})
+    fast = make([weight], sample=None, trust_region=OFF, **shared, **{"weight_decay": 0.0, **own})
     slow = ReferenceAdam(np.ones(6), **shared, **options)
     seen = set()
     for step, drift in enumerate([0.0] * 12 + [2.0] * 12 + [-1.0] * 12):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from gap_tune import AlignmentRule, FixedMomentum
+from gap_tune import AlignmentRule, FixedMomentum, TrustRegion
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.optim import SGD
 
@@ -54,7 +54,8 @@ def test_fixed_momentum_follows_torch_bit_for_bit(options: dict[str, float]) -> 
 
 def test_momentum_and_coupled_learning_rate_are_what_the_step_uses() -> None:
     model, backward = problem()
-    optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9)
+    off = TrustRegion.off()
+    optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9, trust_region=off)
     buffers = [torch.zeros_like(p) for p in model.parameters()]
     changes = set()
     for _ in range(40):

@@ -95,7 +95,7 @@ def test_the_quick_panel_is_small() -> None:
     quick = read_settings().quick()
     assert quick.arms == read_settings().arms
     assert {setting.epochs for setting in quick.settings} == {1}
-    assert len(quick.suite().jobs()) <= 150
+    assert len(quick.suite().jobs()) <= 8 * len(quick.arms)
 
 
 def test_configurations_are_those_of_a_studys_first_trials(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,15 +28,21 @@ def outcome(line: dict[str, Any]) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("family", ["sgd", "adamw"])
 def test_arms_say_whether_the_region_follows(family: str) -> None:
-    names = ("gap-trial", "gap-trial-scaled", "gap-trial-unscaled", "scaled", "fixed:0.9")
+    names = ("gap-trial", "gap-trial-unscaled", "gap-paper", "scaled", "fixed:0.9")
     found = {job.config["arm"]: job for job in jobs(*names, family=family)}
     regions = {name: job.config["gap"].get("trust_region") for name, job in found.items()}
-    assert TrustRegion.of(regions["gap-trial-scaled"]) == TrustRegion()
-    assert not TrustRegion.of(regions["gap-trial-unscaled"]).is_on
-    assert regions["gap-trial"] is regions["fixed:0.9"] is None
+    assert TrustRegion.of(regions["scaled"]) == TrustRegion()
+    assert TrustRegion.of(regions["gap-trial-unscaled"]) == TrustRegion.off()
+    assert regions["gap-trial"] is regions["gap-paper"] is regions["fixed:0.9"] is None
+    explicit = {}
+    for name, region in (("gap-trial", TrustRegion()), ("gap-paper", TrustRegion.off())):
+        job = found[name]
+        section = {**job.config["gap"], "trust_region": region.to_dict()}
+        explicit[name] = run(replace(job, config={**job.config, "gap": section}))
     lines = {name: run(job) for name, job in found.items()}
-    assert outcome(lines["gap-trial"]) == outcome(lines["gap-trial-unscaled"])
-    assert outcome(lines["gap-trial"]) != outcome(lines["gap-trial-scaled"])
+    for name, line in explicit.items():
+        assert outcome(lines[name]) == outcome(line)
+    assert outcome(lines["gap-trial"]) != outcome(lines["gap-trial-unscaled"])
     # Its learning rate moves, its momentum stays.
     assert set(lines["scaled"]["momenta"]) == {0.9}
     assert lines["scaled"]["test_loss"] != lines["fixed:0.9"]["test_loss"]
@@ -49,6 +56,6 @@ def test_the_horizon_rule_keeps_the_learning_rate_and_moves_momentum_at_every_st
 
 
 def test_the_scheduler_decides_on_scaled_trials_as_on_others() -> None:
-    (job,) = jobs("gap-scaled")
+    (job,) = jobs("gap")
     assert job.config["gap"]["mode"] == "scheduler"
     assert run(job)["undecided"] == 0

@@ -41,7 +41,7 @@ def session(
     channel: Recorded | None = None,
     metric: Any = "loss",
 ) -> TrialSession:
-    own = {"mode": "scheduler", "metric": metric}
+    own = {"mode": "scheduler", "metric": metric, "trust_region": {"span": 1}}
     return TrialSession(make_tuning(optimizer, own), channel or Recorded(*answers), own)
 
 

@@ -16,6 +16,8 @@ class Cycle(MomentumRule):
     """Walks through a list of momenta, so that what must happen is known beforehand."""
 
     momenta = (0.9, 0.5, 0.99, 0.8)
+    # What is tested is momentum alone.
+    scales_lr = False
 
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:
         place = self.momenta.index(round(momentum, 6))

@@ -71,8 +71,8 @@ class GapCallback(TrainerCallback):
             since a trial without one starts over after a fault; ``save_total_limit=1`` keeps the
             trainer's folder small. A folder that cannot be written costs the checkpoint, not the
             report.
-        **options: ``couple_lr, rule, update_every`` and options of ``GradientMonitor``, as of
-            ``gap_tune.attach``, which also tells the errors.
+        **options: ``couple_lr, rule, update_every, trust_region`` and options of
+            ``GradientMonitor``, as of ``gap_tune.attach``, which also tells the errors.
     """
 
     def __init__(

@@ -64,8 +64,8 @@ class GapCallback(Callback):
         checkpoint: Whether each report comes with a checkpoint: Lightning's own, with gap_tune's
             file next to it. On by default, since a trial without one starts over after a fault. A
             folder that cannot be written costs the checkpoint, not the report.
-        **options: ``couple_lr, rule, update_every`` and options of ``GradientMonitor``, as of
-            ``gap_tune.attach``, which also tells the errors.
+        **options: ``couple_lr, rule, update_every, trust_region`` and options of
+            ``GradientMonitor``, as of ``gap_tune.attach``, which also tells the errors.
     """
 
     def __init__(

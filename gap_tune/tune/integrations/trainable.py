@@ -88,8 +88,8 @@ class GapTrainable(tune.Trainable):
             optimizer: A torch optimizer, built with the momentum of the trial's configuration.
             saved: What checkpoints hold besides the optimizer, by name: anything with
                 ``state_dict`` and ``load_state_dict``, or a ``torch.Generator``.
-            **options: ``couple_lr, rule, update_every`` and options of ``GradientMonitor``, as of
-                ``gap_tune.attach``, which also tells the errors.
+            **options: ``couple_lr, rule, update_every, trust_region`` and options of
+                ``GradientMonitor``, as of ``gap_tune.attach``, which also tells the errors.
 
         Returns:
             The session, to read momentum and statistics from.

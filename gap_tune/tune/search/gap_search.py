@@ -9,9 +9,10 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.variant_generator import parse_spec_vars
 
-from gap_tune.control.trust_region import TrustRegion
+from gap_tune.control.trust_region import RegionChoice, TrustRegion
 from gap_tune.errors import GapTuneError, StateError, UnsupportedError, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
+from gap_tune.rules.registry import known_rule
 from gap_tune.tune import keys, nested
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
@@ -71,11 +72,12 @@ class GapSearch(Searcher):
         reference_momentum: The momentum that the study's learning rates are meant for, in [0, 1).
             Coupled learning rates are exact there, and trials start there until more is known.
         trust_region: How the learning rates of tuned trials follow the agreement while they train
-            (``gap_tune.TrustRegion``, or its settings as a mapping); None leaves them alone, unless
-            a configuration's section says otherwise. With ``lr``, later trials start on the way to
-            the learning rate that the best trial so far came to train with, in a narrow region.
-            Optuna, which chooses the place around it, is told what was used; other searchers
-            choose as without.
+            (``gap_tune.TrustRegion``, or its settings as a mapping); ``TrustRegion.off()`` leaves
+            them alone. None leaves it to a configuration's section, and to each trial's rule where
+            that says nothing: they follow, but with the papers' rule. With ``lr``, later trials
+            then start on the way to the learning rate that the best trial so far came to train
+            with, in a narrow region. Optuna, which chooses the place around it, is told what was
+            used; other searchers choose as without.
 
     Raises:
         InvalidValueError: When a number or a setting is out of range, keys are equal, or a file
@@ -229,15 +231,21 @@ class GapSearch(Searcher):
         return missing if len(missing) < len(pairs) else {}
 
     def _region_of(self, own: dict[str, Any]) -> TrustRegion:
-        """Return a trial's trust region, as JSON values in its section; off where it is none."""
+        """Return the region that a trial trains in, as far as its section says.
+
+        One that is named becomes JSON values there, off where it is none. One that is not stays
+        out: what the trial makes of it, a checkpoint may know better.
+        """
+        asked = own.pop(keys.TRUST_REGION, None)
         try:
-            region = TrustRegion.of(own.get(keys.TRUST_REGION))
+            region = RegionChoice.of(
+                asked, rules_ask=known_rule(own.get(keys.RULE)).scales_lr
+            ).region
         except GapTuneError as error:
             # An exception here would end the whole study.
             self._complain(f"a trial's trust region is off: {error}")
-            del own[keys.TRUST_REGION]
-            region = TrustRegion.of(None)
-        if keys.TRUST_REGION in own:
+            region = TrustRegion.off()
+        if asked is not None:
             own[keys.TRUST_REGION] = region.to_dict()
         return region
 

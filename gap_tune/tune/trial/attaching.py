@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 
-from gap_tune.control import SelfTuning, TrustRegion, has_momentum
-from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError
-from gap_tune.gradients.statistics import SCALED_ADAM_CANDIDATES
+from gap_tune.control import RegionChoice, SelfTuning, TrustRegion, has_momentum
+from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.gradients.wrappers import unwrapped
 from gap_tune.rules import AlignmentRule, MomentumRule, get_rule
+from gap_tune.rules.registry import known_rule
 from gap_tune.tune import keys
 from gap_tune.tune.trial.channels import open_channel
 from gap_tune.tune.trial.observed import Controlled, Deciding, Observed
@@ -63,10 +62,14 @@ def attach(
         update_every: Steps between two decisions of that rule. Each waits for the device once.
         trust_region: How the learning rate follows the agreement at every step, whoever chooses
             the momentum, but in trials whose momentum is fixed; its settings as a mapping do, too.
-            None takes ``config["gap"]["trust_region"]``; without one the learning rate stays.
-        **monitor_options: ``candidates, sample, decay, lags, every`` of ``GradientMonitor``. In a
-            trust region the candidates of Adam and its like are by default 0.5 and 0.8: where its
-            size follows, longer memories of normalised gradients were measured to be worse.
+            None takes ``config["gap"]["trust_region"]``, or what the rule asks for where there is
+            none (``MomentumRule.scales_lr``): it follows, but with the papers' rule and the rules
+            "fixed" and "horizon". A rule that only ``GapScheduler`` was given is not asked.
+            ``TrustRegion.off()`` leaves the learning rate as it is. A checkpoint of a trial that
+            trained without a region goes on without, unless one is named here or there.
+        **monitor_options: ``candidates, sample, decay, lags, every`` of ``GradientMonitor``. Where
+            the learning rate follows, the candidates of Adam and its like are by default 0.5 and
+            0.8: longer memories of normalised gradients were measured to be worse there.
 
     Returns:
         The session to iterate epochs, report and restore with.
@@ -130,16 +133,10 @@ def make_tuning(
         mode = keys.MODE_TRIAL
     if isinstance(optimizer, SelfTuning):
         if mode == keys.MODE_TRIAL:
-            # A region that is off asks for nothing.
-            regions = (own.get(keys.TRUST_REGION), trust_region)
-            region, trust_region = (r if TrustRegion.of(r).is_on else None for r in regions)
-            named = {
-                f'config["{keys.SECTION}"]["{name}"]': value
-                for name, value in ((keys.RULE, own.get(keys.RULE)), (keys.TRUST_REGION, region))
-            }
             given = {"couple_lr": couple_lr, "rule": rule, "trust_region": trust_region}
-            _refuse_options(optimizer, **given, **monitor_options, **named)
+            _refuse_options(optimizer, **given, **monitor_options, **_named(keys.RULE, own))
             let_go(optimizer)
+            _enter_region(optimizer, own)
             return SelfTuned(optimizer)
         if mode != keys.MODE_FIXED or optimizer.changes_momentum:
             raise UnsupportedError(_second_master(optimizer, mode))
@@ -147,14 +144,13 @@ def make_tuning(
     betas2 = tuple(float(beta2) for beta2 in own.get("betas2") or ())
     if mode == keys.MODE_FIXED:
         return Observed(optimizer, betas2=betas2, **monitor_options)
-    region = TrustRegion.of(own.get(keys.TRUST_REGION) if trust_region is None else trust_region)
-    if region.is_on and "betas" in optimizer.param_groups[0]:
-        monitor_options = {"candidates": SCALED_ADAM_CANDIDATES, **monitor_options}
+    asks = known_rule(own.get(keys.RULE)) if rule is None else rule
+    asked = own.get(keys.TRUST_REGION) if trust_region is None else trust_region
     options = {
         "betas2": betas2,
-        "couple_lr": _as_the_rule_asks(rule, own) if couple_lr is None else couple_lr,
+        "couple_lr": getattr(asks, "couple_lr", None) if couple_lr is None else couple_lr,
         "reference_momentum": own.get("reference_momentum"),
-        "trust_region": region,
+        "trust_region": RegionChoice.of(asked, rules_ask=getattr(asks, "scales_lr", True)),
         **monitor_options,
     }
     if mode == keys.MODE_TRIAL:
@@ -165,13 +161,20 @@ def make_tuning(
     return Controlled(optimizer, **options)
 
 
-def _as_the_rule_asks(rule: MomentumRule | None, own: Mapping[str, Any]) -> bool | None:
-    """Return whether whoever decides wants the learning rate to follow; None without an opinion."""
-    if rule is None and own.get(keys.RULE) is not None:
-        # A rule that only the scheduler's process knows is the scheduler's affair.
-        with suppress(GapTuneError):
-            rule = get_rule(own[keys.RULE])
-    return getattr(rule, "couple_lr", None)
+def _enter_region(optimizer: torch.optim.Optimizer, own: Mapping[str, Any]) -> None:
+    """Let a self-tuning optimizer train in the region that the configuration names, if it can."""
+    region = own.get(keys.TRUST_REGION)
+    if region is None:
+        return
+    enter = getattr(optimizer, "enter_region", None)
+    if enter is not None:
+        enter(TrustRegion.of(region))
+    elif TrustRegion.of(region).is_on:
+        _refuse_options(optimizer, **_named(keys.TRUST_REGION, own))
+
+
+def _named(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    return {f'config["{keys.SECTION}"]["{name}"]': own.get(name)}
 
 
 def check_start(optimizer: torch.optim.Optimizer, config: Mapping[str, Any] | None) -> None:

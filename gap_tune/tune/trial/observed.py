@@ -10,6 +10,7 @@ import torch
 
 from gap_tune.control import (
     MomentumControl,
+    RegionChoice,
     ScaleControl,
     TrustRegion,
     group_momentum,
@@ -18,6 +19,7 @@ from gap_tune.control import (
 from gap_tune.errors import UnsupportedError, check_count
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.monitor import has_closure
+from gap_tune.gradients.statistics import DEFAULT_CANDIDATES, SCALED_ADAM_CANDIDATES
 from gap_tune.gradients.step_hooks import hook_step
 from gap_tune.rules import Decision, MomentumRule, Reason
 from gap_tune.theory.families import family_of
@@ -126,17 +128,24 @@ class Controlled(Observed):
         *,
         couple_lr: bool | None,
         reference_momentum: float | None,
-        trust_region: TrustRegion,
+        trust_region: RegionChoice,
         measures: bool = False,
         **options: Any,
     ) -> None:
         _check_family(optimizer)
+        self._choice, self._measures = trust_region, measures
+        self._takes_default_candidates = "candidates" not in options
+        region = trust_region.region
+        options = {"candidates": _default_candidates(optimizer, region), **options}
         self._control = MomentumControl(
             optimizer, couple_lr=couple_lr, reference_momentum=reference_momentum
         )
         super().__init__(optimizer, **options)
-        self._scale = ScaleControl(trust_region, [self.monitor], optimizer, measures=measures)
+        self._scale = self._scale_in(region)
         self._control.scale = self._scale.scale
+
+    def _scale_in(self, region: TrustRegion) -> ScaleControl:
+        return ScaleControl(region, [self.monitor], self.optimizer, measures=self._measures)
 
     @property
     def momentum(self) -> float | None:
@@ -152,6 +161,11 @@ class Controlled(Observed):
     def scale(self) -> float:
         """The factor on the learning rate by which the trust region has grown or shrunk."""
         return self._scale.scale
+
+    @property
+    def has_region(self) -> bool:
+        """Whether a trust region moves it."""
+        return self._scale.region.is_on
 
     @property
     def agreement(self) -> float | None:
@@ -226,11 +240,23 @@ class Controlled(Observed):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue also the control."""
+        """Continue also the control; without a region where none was asked for and it had none."""
+        # Earlier checkpoints hold no scale.
+        scale = state.get("scale", {})
+        self._enter(self._choice.continuing(scale))
         super().load_state_dict(state)
         self._control.load_state_dict(state["control"])
-        self._scale.load_state_dict(state.get("scale", {}))
+        self._scale.load_state_dict(scale)
         self._control.scale = self._scale.scale
+
+    def _enter(self, region: TrustRegion) -> None:
+        """Train in another region from now on, with the candidates that belong to it."""
+        if region == self._scale.region:
+            return
+        candidates = _default_candidates(self.optimizer, region)
+        if self._takes_default_candidates and candidates != self.monitor.candidates:
+            self.monitor.compare(candidates)
+        self._scale = self._scale_in(region)
 
 
 class Deciding(Controlled):
@@ -275,6 +301,11 @@ class Deciding(Controlled):
         """Continue also the count of steps."""
         super().load_state_dict(state)
         self._steps = state["steps"]
+
+
+def _default_candidates(optimizer: torch.optim.Optimizer, region: TrustRegion) -> tuple[float, ...]:
+    normalises = "betas" in optimizer.param_groups[0]
+    return SCALED_ADAM_CANDIDATES if region.is_on and normalises else DEFAULT_CANDIDATES
 
 
 def _check_family(optimizer: torch.optim.Optimizer) -> None:

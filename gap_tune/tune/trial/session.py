@@ -273,7 +273,10 @@ class TrialSession:
             own = {keys.MOMENTUM: momentum, keys.GAIN: float(gain)}
         agreement = self._tuning.agreement
         if agreement is not None:
-            own |= {keys.SCALE: self._tuning.scale, keys.AGREEMENT: agreement}
+            own[keys.AGREEMENT] = agreement
+            # What only measures the agreement says nothing of the learning rate.
+            if self._tuning.has_region:
+                own[keys.SCALE] = self._tuning.scale
         if by_beta2:
             own[keys.STATISTICS_BY_BETA2] = _json(
                 {str(beta2): each.to_dict() for beta2, each in by_beta2.items()}

@@ -58,6 +58,11 @@ class Tuning(ABC):
         return 1.0
 
     @property
+    def has_region(self) -> bool:
+        """Whether a trust region moves that factor."""
+        return False
+
+    @property
     def agreement(self) -> float | None:
         """How far fresh gradients agree with the updates, in [-1, 1]; None without control."""
         return None
@@ -135,6 +140,11 @@ class SelfTuned(Tuning):
     def scale(self) -> float:
         """The optimizer's scale, where it has one."""
         return float(getattr(self._itself, "scale", 1.0))
+
+    @property
+    def has_region(self) -> bool:
+        """Whether a trust region moves it; whoever has a scale and does not say has one."""
+        return bool(getattr(self._itself, "has_region", hasattr(self._itself, "scale")))
 
     @property
     def agreement(self) -> float | None:

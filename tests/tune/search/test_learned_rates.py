@@ -81,7 +81,7 @@ def test_trials_that_failed_teach_nothing(loss: float | None) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"lr": None}, {"trust_region": None}, {"trust_region": TrustRegion(span=1)}],
+    [{"lr": None}, {"trust_region": TrustRegion.off()}, {"trust_region": {"span": 1}}],
     ids=["no key", "no region", "a region of one size"],
 )
 def test_without_a_key_or_a_region_nothing_is_learned(options: dict[str, Any]) -> None:
@@ -89,6 +89,32 @@ def test_without_a_key_or_a_region_nothing_is_learned(options: dict[str, Any]) -
     searcher.suggest("a")
     ends(searcher, "a", loss=0.5, scale=2.0)
     assert "lr_reason" not in searcher.suggest("b")["gap"]
+
+
+def test_by_default_trials_learn_and_configurations_are_left_alone_before() -> None:
+    searcher = search(trust_region=None)
+    first = searcher.suggest("a")
+    assert "trust_region" not in first["gap"]
+    ends(searcher, "a", loss=0.5, scale=2.0)
+    later = searcher.suggest("b")["gap"]
+    assert later["lr_reason"].startswith("trial a ")
+    assert later["trust_region"]["span"] == 3.0
+
+
+def test_with_the_papers_rule_nothing_is_learned() -> None:
+    searcher = GapSearch(OptunaSearch(), lr="lr")
+    space = {"lr": tune.loguniform(LOW, HIGH), "gap": {"rule": "paper"}}
+    searcher.set_search_properties("loss", "min", space)
+    searcher.suggest("a")
+    ends(searcher, "a", loss=0.5, scale=2.0)
+    assert not {"lr_reason", "trust_region"} & searcher.suggest("b")["gap"].keys()
+
+
+def test_a_suggested_region_that_is_none_is_off() -> None:
+    searcher = GapSearch(OptunaSearch(), lr="lr")
+    space = {"lr": tune.loguniform(LOW, HIGH), "gap": {"trust_region": tune.choice(["on"])}}
+    searcher.set_search_properties("loss", "min", space)
+    assert searcher.suggest("a")["gap"]["trust_region"]["span"] == 1.0
 
 
 def test_repeats_of_a_configuration_stay_equal() -> None:

@@ -17,7 +17,7 @@ from gap_tune.theory.momentum import coupling_factor
 from gap_tune.tune import keys
 from tests.tune.alone import order, session, weight
 
-SCHEDULER = {"gap": {"mode": "scheduler"}}
+SCHEDULER = {"gap": {"mode": "scheduler", "trust_region": {"span": 1}}}
 
 
 def step(optimizer: torch.optim.Optimizer) -> None:

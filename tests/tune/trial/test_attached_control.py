@@ -20,7 +20,7 @@ from tests.tune.alone import order, session, weight
 
 
 def attached(optimizer: torch.optim.Optimizer, mode: str = "scheduler") -> Any:
-    return gap_tune.attach(optimizer, {"gap": {"mode": mode}})
+    return gap_tune.attach(optimizer, {"gap": {"mode": mode, "trust_region": {"span": 1}}})
 
 
 @pytest.mark.parametrize("mode", ["fixed", "scheduler", "trial"])

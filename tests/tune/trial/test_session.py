@@ -121,7 +121,7 @@ def test_an_unknown_optimizer_with_momentum_is_tuned() -> None:
 
 
 def test_every_beta2_of_the_configuration_has_its_statistics() -> None:
-    config = {"gap": {"mode": "scheduler", "betas2": [0.9, 0.99]}}
+    config = {"gap": {"mode": "scheduler", "betas2": [0.9, 0.99], "trust_region": {"span": 1}}}
     optimizer = torch.optim.AdamW([weight()], lr=0.01, betas=(0.9, 0.999))
     trial = attach(optimizer, config)
     apart = {b: GradientMonitor(optimizer, whitening=(b,)) for b in (0.9, 0.99, 0.999)}
