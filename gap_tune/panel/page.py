@@ -11,8 +11,10 @@ from typing import Any
 from gap_tune.files import write_text
 from gap_tune.panel import figures
 from gap_tune.panel.measures.compared import ACROSS, MEASURES, PER_RATE, TUNED
+from gap_tune.panel.measures.rates import RateRange
 from gap_tune.panel.measures.search import amount
 from gap_tune.panel.measures.standing import CLIP, percent
+from gap_tune.panel.rivals import BEST_OF, against_rivals, judged
 from gap_tune.panel.scores import Group, Scores
 from gap_tune.panel.summary import arms_table, best_single, shown_methods, standing
 from gap_tune.panel.verdict import verdict
@@ -60,6 +62,8 @@ def render(scores: Scores, note: Mapping[str, Any]) -> str:
         compared=compared,
         families=[_family(list(own)) for _, own in groupby(groups, key=lambda group: group.family)],
         measures=_TITLES,
+        judged=judged(scores),
+        asked={ACROSS: _TITLES[ACROSS], **{name: name for name in BEST_OF}},
         percent=percent,
         amount=amount,
         clip=CLIP,
@@ -91,6 +95,7 @@ def _family(groups: list[Group]) -> dict[str, Any]:
     arms = groups[0].scores.arms
     return {
         "title": groups[0].title,
+        "rivals": _rivals(groups),
         "halves": [
             {
                 "name": group.half,
@@ -105,9 +110,20 @@ def _family(groups: list[Group]) -> dict[str, Any]:
             for group in groups
         ],
         "rows": [
-            {"arm": arm, "places": [_places(group.scores, arm) for group in groups]} for arm in arms
+            {
+                "arm": arm,
+                "places": [_places(group.scores, arm) for group in groups],
+                "ranges": [RateRange.of(group.scores.losses, arm) for group in groups],
+            }
+            for arm in arms
         ],
     }
+
+
+def _rivals(groups: list[Group]) -> list[dict[str, Any]]:
+    """Return a row per rival: the arm that is judged against it, halves beside each other."""
+    found = zip(*(against_rivals(group.scores) for group in groups), strict=True)
+    return [{"rival": places[0].rival, "places": places} for places in found]
 
 
 def _places(scores: Scores, arm: str) -> dict[str, Any]:
