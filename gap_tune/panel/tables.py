@@ -45,13 +45,12 @@ CAPTION = (
     "rate (per lr): geometric mean over settings in per cent, ± half its 95 % bootstrap interval; "
     "+ is worse. 1 trial =: trials of a random search of learning rate and momentum that one trial "
     f"at a random learning rate is as good as; match {MOST_TRIALS}: trials that are as good as "
-    f"{MOST_TRIALS} of it. Against rivals: test loss against theirs, across learning rates and of "
-    "the best of n random trials, - is ahead; * where the 95 % interval says so, either way; "
-    "worth: trials of the rival that one trial is as good as. w/t/l: wins, ties and losses by "
-    "paired t tests at 5 %. ms/step: time above the fixed arms'. range: test loss at the worst "
-    "learning rate above that at the best, median over settings. lost: runs that diverged or "
-    "failed; saved: places where a fixed arm "
-    "diverged and this one did not."
+    f"{MOST_TRIALS} of it. Rivals: test loss against theirs, across learning rates and of the best "
+    "of n random trials, - is ahead; * where the 95 % interval says so, either way; worth: trials "
+    "of the rival that one trial is as good as. w/t/l: wins, ties and losses by paired t tests at "
+    "5 %. ms/step: time above the fixed arms'. range: test loss at the worst learning rate above "
+    "that at the best, median over settings. lost: runs that diverged or failed; saved: places "
+    "where a fixed arm diverged and this one did not."
 )
 
 
@@ -119,7 +118,7 @@ def _rivals(groups: list[Group]) -> list[RenderableType]:
     _to_the_right(table)
     first = table.columns[0]
     # What stands in brackets would be read as a style.
-    first.header = Text(plain(f"{judged(groups[0].scores)} against"))
+    first.header = Text(plain(f"rival of {judged(groups[0].scores)}"))
     first.max_width, first.overflow = _LONGEST_RIVAL, "fold"
     for rivals in zip(*by_group, strict=True):
         cells = [_against(each, alone=len(groups) == 1) for each in rivals]

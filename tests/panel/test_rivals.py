@@ -126,7 +126,7 @@ def test_the_terminal_shows_rivals_in_80_columns(halves: int) -> None:
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "…" not in stream.getvalue()
-    assert any(line.startswith("gap against ") for line in lines)
+    assert any(line.startswith("rival of gap ") for line in lines)
 
 
 def test_the_page_says_it_too_and_not_where_there_are_no_rivals(scores: Scores) -> None:
