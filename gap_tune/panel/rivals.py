@@ -12,11 +12,10 @@ import pandas as pd
 from gap_tune.formatting import count
 from gap_tune.panel.measures.compared import ACROSS, MEASURES, PER_RATE, SMALLEST, TUNED
 from gap_tune.panel.measures.losses import Floats
-from gap_tune.panel.measures.search import Trials
 from gap_tune.panel.measures.standing import Standing
 from gap_tune.panel.scores import Group, Scores
 from gap_tune.panel.summary import standing
-from gap_tune.report.search_curve import MOST_TRIALS
+from gap_tune.report.search_curve import MOST_TRIALS, Trials
 from gap_tune.training.families.table import TRAINING_FAMILIES
 from gap_tune.tune.spelling import is_fixed_name
 
@@ -112,9 +111,7 @@ def _rows(group: Group) -> Iterator[dict[str, Any]]:
                     name: getattr(place, name)
                     for name in ("ratio", "low", "high", "median", "worst", "kind")
                 },
-                "worth": each.worth.count,
-                "worth_low": each.worth.low,
-                "worth_high": each.worth.high,
+                **each.worth.columns("worth"),
             }
 
 

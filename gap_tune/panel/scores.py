@@ -14,10 +14,11 @@ from gap_tune.errors import StateError
 from gap_tune.formatting import plural
 from gap_tune.panel.measures.compared import MEASURES, Compared
 from gap_tune.panel.measures.losses import Losses
-from gap_tune.panel.measures.search import SWEEP, Curve, Searches
+from gap_tune.panel.measures.search import Curve, Searches
 from gap_tune.records.records import DEFAULT_MARGIN
 from gap_tune.report.evidence.equivalence import SIGNIFICANCE
 from gap_tune.report.evidence.paired import PairedDifference
+from gap_tune.report.search_curve import SWEEP
 
 
 @dataclass(frozen=True, eq=False)

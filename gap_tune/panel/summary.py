@@ -11,9 +11,9 @@ import pandas as pd
 from gap_tune.errors import StateError
 from gap_tune.panel.measures.compared import MEASURES, TUNED
 from gap_tune.panel.measures.rates import RateRange
-from gap_tune.panel.measures.search import SWEEP
 from gap_tune.panel.measures.standing import Standing
 from gap_tune.panel.scores import Scores
+from gap_tune.report.search_curve import SWEEP
 from gap_tune.tune.spelling import fixed_name, is_fixed_name
 
 # What most who search only the learning rate leave momentum at.
@@ -160,11 +160,8 @@ def search_table(scores: Scores) -> pd.DataFrame:
                 "low": curve.low,
                 "high": curve.high,
                 "median": curve.medians,
-                **{
-                    f"{name}{end}": getattr(trials, field)
-                    for name, trials in (("worth", curve.worth), ("match", curve.match))
-                    for end, field in (("", "count"), ("_low", "low"), ("_high", "high"))
-                },
+                **curve.worth.columns("worth"),
+                **curve.match.columns("match"),
             }
         )
         for group in scores.groups

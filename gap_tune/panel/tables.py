@@ -15,7 +15,6 @@ from rich.text import Text
 from gap_tune.files import write_text
 from gap_tune.formatting import count, plain, plural
 from gap_tune.panel.measures.compared import MEASURES
-from gap_tune.panel.measures.search import Trials
 from gap_tune.panel.measures.standing import Standing, percent
 from gap_tune.panel.rivals import ASKED, Against, against_rivals, judged, rivals_table
 from gap_tune.panel.scores import Group, Scores
@@ -26,7 +25,7 @@ from gap_tune.panel.summary import (
     search_table,
     standing,
 )
-from gap_tune.report.search_curve import MOST_TRIALS
+from gap_tune.report.search_curve import MOST_TRIALS, Trials
 from gap_tune.tune.spelling import is_fixed_name
 
 # An interval wider than the column, per cent.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,50 +11,7 @@ from gap_tune.panel.measures.compared import SMALLEST
 from gap_tune.panel.measures.losses import Floats, Losses
 from gap_tune.panel.measures.standing import clipped
 from gap_tune.report.evidence.bootstrap import Resamples, interval
-from gap_tune.report.search_curve import MOST_TRIALS, expected_best, trials_to_reach
-
-# Learning rate and momentum at random; every other method is an arm, its learning rate at random.
-SWEEP = "sweep"
-
-
-@dataclass(frozen=True)
-class Trials:
-    """A number of trials; infinite where it is more than were looked at.
-
-    Attributes:
-        count: How many, a real number from 1 on.
-        low: Lower end of the 95 % interval; NaN with one setting.
-        high: Upper end.
-    """
-
-    count: float
-    low: float
-    high: float
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether there is an interval that says more: not where even its lower end is infinite."""
-        return math.isfinite(self.low)
-
-    @property
-    def text(self) -> str:
-        """The number with its interval.
-
-        >>> Trials(3.25, 1.0, math.inf).text
-        '3.2 (95 % interval 1.0 to more than 30)'
-        """
-        if not self.has_interval:
-            return amount(self.count)
-        return f"{amount(self.count)} (95 % interval {amount(self.low)} to {amount(self.high)})"
-
-
-def amount(trials: float) -> str:
-    """Return a number of trials in words.
-
-    >>> amount(12.34), amount(math.inf)
-    ('12.3', 'more than 30')
-    """
-    return f"{trials:.1f}" if math.isfinite(trials) else f"more than {MOST_TRIALS}"
+from gap_tune.report.search_curve import MOST_TRIALS, SWEEP, Trials, expected_best
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +76,11 @@ class Searches:
     def trials(self, method: str, other: str, of_other: int) -> Trials:
         """Return how many trials of a method are as good as so many of another."""
         (logs, drawn), (target, drawn_target) = self._drawn(method), self._drawn(other)
-        at = of_other - 1
-        count = trials_to_reach(clipped(logs).mean(axis=0), clipped(target).mean(axis=0)[at])
-        return Trials(
-            float(count), *map(float, self._ends(trials_to_reach(drawn, drawn_target[:, at])))
+        at, several = of_other - 1, len(self._losses.settings) > 1
+        return Trials.to_reach(
+            clipped(logs).mean(axis=0),
+            clipped(target).mean(axis=0)[at],
+            (drawn, drawn_target[:, at]) if several else None,
         )
 
     def _draw(self, method: str) -> tuple[Floats, Floats]:
