@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from gap_tune import __version__
-from gap_tune.cli import comparing, judging, lists, probing, reporting, running
+from gap_tune.cli import comparing, dashboards, judging, lists, probing, reporting, running
 from gap_tune.cli.group import Commands
-from gap_tune.dashboards.command import dashboards
 
 app = typer.Typer(
     name="gap-tune",
@@ -26,7 +25,7 @@ app.command()(lists.families)
 app.command()(lists.workloads)
 app.command()(probing.probe)
 app.command()(judging.panel)
-app.command()(dashboards)
+app.command()(dashboards.dashboards)
 
 
 @app.callback(invoke_without_command=True)

@@ -36,7 +36,6 @@ from gap_tune.optim.group_optimizer import GroupOptimizer, StateShapes
 from gap_tune.optim.vectors import inner_product, observed_gradient
 
 _DIRECTION = "direction"
-_DECOUPLED = {"weight_decay": 0.0}
 
 
 class AdaptiveMemorySGD(GroupOptimizer):
@@ -197,7 +196,7 @@ class AdaptiveMemoryAdamW(GroupOptimizer):
 
     def _update(self, group: dict[str, Any]) -> None:
         for parameter in group["params"]:
-            gradient = observed_gradient(parameter, {**group, **_DECOUPLED})
+            gradient = observed_gradient(parameter, group, decoupled=True)
             if gradient is not None:
                 self._move(parameter, gradient, group)
         group["lr_before"] = float(group["lr"])

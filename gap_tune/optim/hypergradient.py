@@ -16,8 +16,6 @@ from gap_tune.optim.group_optimizer import GroupOptimizer, StateShapes
 from gap_tune.optim.momentum_sgd import MomentumSGD
 from gap_tune.optim.vectors import inner_product, observed_gradient
 
-_DECOUPLED = {"weight_decay": 0.0}
-
 
 class _Hypergradient(GroupOptimizer):
     """The part that SGD and AdamW share: how the learning rate follows."""
@@ -190,7 +188,7 @@ class HypergradientAdamW(_Hypergradient):
     def _gradients_and_updates(self, group: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor]]:
         beta1, beta2 = group["betas"]
         for parameter in group["params"]:
-            gradient = observed_gradient(parameter, {**group, **_DECOUPLED})
+            gradient = observed_gradient(parameter, group, decoupled=True)
             state = self.state.get(parameter)
             if gradient is None or not state:
                 continue

@@ -11,11 +11,14 @@ from torch import Tensor
 from gap_tune.errors import UnsupportedError
 
 
-def observed_gradient(parameter: Tensor, group: dict[str, Any]) -> Tensor | None:
+def observed_gradient(
+    parameter: Tensor, group: dict[str, Any], *, decoupled: bool = False
+) -> Tensor | None:
     """Return the gradient to descend along, None where the parameter has none.
 
     Weight decay enters as in ``torch.optim.SGD``: it is part of the loss, so its gradient
-    ``weight_decay * w`` is part of every gradient model and every moment.
+    ``weight_decay * w`` is part of every gradient model and every moment; unless it is
+    ``decoupled``, as in ``torch.optim.AdamW``.
 
     Raises:
         UnsupportedError: When the gradient is sparse.
@@ -27,7 +30,7 @@ def observed_gradient(parameter: Tensor, group: dict[str, Any]) -> Tensor | None
         raise UnsupportedError(f"Gradients must be dense, but got layout {gradient.layout}.")
     if group["maximize"]:
         gradient = -gradient
-    if group["weight_decay"] != 0:
+    if group["weight_decay"] != 0 and not decoupled:
         gradient = gradient.add(parameter, alpha=group["weight_decay"])
     return gradient
 

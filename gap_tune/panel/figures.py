@@ -9,11 +9,12 @@ import pandas as pd
 from scipy.stats import gmean
 
 from gap_tune.panel.measures.compared import ACROSS, PER_RATE, TUNED
-from gap_tune.panel.measures.search import SWEEP
 from gap_tune.panel.scores import Group, Scores
 from gap_tune.panel.summary import shown_methods, standing
 from gap_tune.report.figures.rates import add_rates
+from gap_tune.report.figures.searches import SWEEP_LOOK, add_search, over_trials
 from gap_tune.report.figures.style import ArmLook, figure, floats, label
+from gap_tune.report.search_curve import SWEEP
 from gap_tune.tune.spelling import is_fixed_name
 
 # Told apart with every common colour vision; dashes and symbols say the same again.
@@ -29,7 +30,6 @@ _MEASURES = {
     ACROSS: "mean over learning rates",
     PER_RATE: "at each learning rate against the one that is best there, mean over these",
 }
-_SWEEP_LOOK = ArmLook("#7A7F87", "dash", "line-ns-open", 3.0)
 
 
 def looks(scores: Scores) -> dict[str, ArmLook]:
@@ -90,34 +90,13 @@ def search(group: Group) -> Any:
         "trials",
         "ratio of test losses",
     )
-    styles = {SWEEP: _SWEEP_LOOK, **looks(group.scores)}
+    styles = {SWEEP: SWEEP_LOOK, **looks(group.scores)}
     for method in shown_methods(group.scores):
-        curve, look = group.scores.curves[method], styles[method]
-        plot.add_scatter(
-            x=np.arange(1, len(curve.ratios) + 1, dtype=np.int32),
-            y=floats(curve.ratios),
-            name=label(method_title(method)),
-            mode="lines",
-            line={"color": look.colour, "dash": look.dash, "width": look.width},
-            customdata=floats(np.stack([curve.low, curve.high], axis=1)),
-            hovertemplate="%{x} trials: %{y:.3f}, 95 % interval %{customdata[0]:.3f} to "
-            "%{customdata[1]:.3f}",
-        )
+        curve = group.scores.curves[method]
+        add_search(plot, method, styles[method], curve.ratios, (curve.low, curve.high))
     plot.add_hline(y=1.0, line={"width": 1, "dash": "dot", "color": "#7A7F87"})
-    ticks = [1, 2, 3, 5, 8, 12, 20, 30]
-    plot.update_xaxes(type="log", tickvals=ticks, ticktext=list(map(str, ticks)))
-    plot.update_yaxes(tickformat="~g")
-    plot.update_layout(height=440, showlegend=True)
+    over_trials(plot)
     return plot
-
-
-def method_title(method: str) -> str:
-    """Return what a search method draws at random.
-
-    >>> method_title("sweep"), method_title("gap")
-    ('learning rate x momentum', 'learning rate, gap')
-    """
-    return "learning rate x momentum" if method == SWEEP else f"learning rate, {method}"
 
 
 def learning_rates(scores: Scores, setting: str) -> Any:

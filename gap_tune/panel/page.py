@@ -11,21 +11,20 @@ from typing import Any
 from gap_tune.files import write_text
 from gap_tune.panel import figures
 from gap_tune.panel.measures.compared import ACROSS, MEASURES, PER_RATE, TUNED
-from gap_tune.panel.measures.search import amount
+from gap_tune.panel.measures.rates import RateRange
 from gap_tune.panel.measures.standing import CLIP, percent
+from gap_tune.panel.rivals import BEST_OF, against_rivals, judged
 from gap_tune.panel.scores import Group, Scores
 from gap_tune.panel.summary import arms_table, best_single, shown_methods, standing
 from gap_tune.panel.verdict import verdict
 from gap_tune.report.html import page_figure, render_page
-from gap_tune.report.search_curve import MOST_TRIALS
+from gap_tune.report.search_curve import MOST_TRIALS, SHOWN_TRIALS, method_title
 
 _TITLES = {
     TUNED: "at tuned learning rate",
     ACROSS: "across learning rates",
     PER_RATE: "per learning rate",
 }
-# How many trials the table of search curves has columns for.
-_SHOWN_TRIALS = (1, 2, 3, 5, 8, 12, 20, MOST_TRIALS)
 
 
 def write_page(scores: Scores, note: Mapping[str, Any], path: Path | str) -> Path:
@@ -60,12 +59,13 @@ def render(scores: Scores, note: Mapping[str, Any]) -> str:
         compared=compared,
         families=[_family(list(own)) for _, own in groupby(groups, key=lambda group: group.family)],
         measures=_TITLES,
+        judged=judged(scores),
+        asked={ACROSS: _TITLES[ACROSS], **{name: name for name in BEST_OF}},
         percent=percent,
-        amount=amount,
         clip=CLIP,
         highest=math.exp(CLIP),
         most=MOST_TRIALS,
-        steps=_SHOWN_TRIALS,
+        steps=SHOWN_TRIALS,
         margin=scores.margin,
         runs=len(scores.runs),
         lost=scores.runs[scores.runs["status"] == "failed"].to_dict("records"),
@@ -91,13 +91,14 @@ def _family(groups: list[Group]) -> dict[str, Any]:
     arms = groups[0].scores.arms
     return {
         "title": groups[0].title,
+        "rivals": _rivals(groups),
         "halves": [
             {
                 "name": group.half,
                 "settings": len(group.scores.settings),
                 "single": {name: best_single(group.scores, name) for name in MEASURES},
                 "search": [
-                    {"title": figures.method_title(name), "name": name, "curve": curve}
+                    {"title": method_title(name), "name": name, "curve": curve}
                     for name in shown_methods(group.scores)
                     for curve in [group.scores.curves[name]]
                 ],
@@ -105,9 +106,20 @@ def _family(groups: list[Group]) -> dict[str, Any]:
             for group in groups
         ],
         "rows": [
-            {"arm": arm, "places": [_places(group.scores, arm) for group in groups]} for arm in arms
+            {
+                "arm": arm,
+                "places": [_places(group.scores, arm) for group in groups],
+                "ranges": [RateRange.of(group.scores.losses, arm) for group in groups],
+            }
+            for arm in arms
         ],
     }
+
+
+def _rivals(groups: list[Group]) -> list[dict[str, Any]]:
+    """Return a row per rival: the arm that is judged against it, halves beside each other."""
+    found = zip(*(against_rivals(group.scores) for group in groups), strict=True)
+    return [{"rival": places[0].rival, "places": places} for places in found]
 
 
 def _places(scores: Scores, arm: str) -> dict[str, Any]:

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from gap_tune.errors import StateError
+from gap_tune.formatting import plural
 from gap_tune.panel.measures.compared import MEASURES, Compared
 from gap_tune.panel.measures.losses import Losses
-from gap_tune.panel.measures.search import Curve, search_curves
+from gap_tune.panel.measures.search import Curve, Searches
 from gap_tune.records.records import DEFAULT_MARGIN
 from gap_tune.report.evidence.equivalence import SIGNIFICANCE
 from gap_tune.report.evidence.paired import PairedDifference
+from gap_tune.report.search_curve import SWEEP
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +68,14 @@ class Scores:
 
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
-        """The search curves by method; none without fixed arms."""
-        return search_curves(self.losses)
+        """The search curves of the sweep and of every arm; none without fixed arms."""
+        methods = (SWEEP, *self.arms) if self.losses.fixed else ()
+        return {method: self.searches.curve(method) for method in methods}
+
+    @cached_property
+    def searches(self) -> Searches:
+        """Searches by the sweep and by every arm, to be asked where there are fixed arms."""
+        return Searches(self.losses)
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -115,6 +123,17 @@ class Group:
     def title(self) -> str:
         """The family as people write it."""
         return family_title(self.family)
+
+    @property
+    def whose(self) -> str:
+        """Family, half and number of settings, as sentences begin."""
+        amount = plural(len(self.scores.settings), "setting")
+        return ", ".join(filter(None, (self.title, self.half, amount)))
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Family and half as columns of a table; "all" where they are together."""
+        return {"family": self.family or "all", "half": self.half or "all"}
 
 
 def family_title(family: str) -> str:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from gap_tune.errors import StateError
 from gap_tune.panel.measures.compared import MEASURES, TUNED
-from gap_tune.panel.measures.search import SWEEP
+from gap_tune.panel.measures.rates import RateRange
 from gap_tune.panel.measures.standing import Standing
-from gap_tune.panel.scores import Group, Scores
+from gap_tune.panel.scores import Scores
+from gap_tune.report.search_curve import SWEEP
 from gap_tune.tune.spelling import fixed_name, is_fixed_name
 
 # What most who search only the learning rate leave momentum at.
@@ -100,7 +101,8 @@ def arms_table(scores: Scores) -> pd.DataFrame:
         ``overhead_ms`` (median over settings of the median time of a step, less that of the fixed
         arms), ``slowdown`` (the same as a factor), ``diverged``, ``survived`` (places where a fixed
         arm diverged and this one did not), ``failed``, ``at_edge`` (settings whose tuned learning
-        rate is the smallest or largest tried).
+        rate is the smallest or largest tried), ``range_median`` and ``range_within`` (see
+        ``rates_table``).
     """
     return pd.DataFrame([_arm_row(scores, arm) for arm in scores.arms])
 
@@ -124,7 +126,7 @@ def _measure_rows(scores: Scores) -> Iterator[dict[str, Any]]:
             for arm in scores.arms:
                 place = standing(group.scores, arm, measure)
                 other = standing(group.scores, arm, measure, single)
-                row = {**_named(group), "arm": arm, "measure": measure}
+                row = {**group.named, "arm": arm, "measure": measure}
                 told = asdict(place)
                 names = ("settings", "ratio", "low", "high", "median", "worst")
                 yield (
@@ -151,18 +153,15 @@ def search_table(scores: Scores) -> pd.DataFrame:
     tables = [
         pd.DataFrame(
             {
-                **_named(group),
+                **group.named,
                 "method": method,
                 "trials": range(1, len(curve.ratios) + 1),
                 "ratio": curve.ratios,
                 "low": curve.low,
                 "high": curve.high,
                 "median": curve.medians,
-                **{
-                    f"{name}{end}": getattr(trials, field)
-                    for name, trials in (("worth", curve.worth), ("match", curve.match))
-                    for end, field in (("", "count"), ("_low", "low"), ("_high", "high"))
-                },
+                **curve.worth.columns("worth"),
+                **curve.match.columns("match"),
             }
         )
         for group in scores.groups
@@ -171,8 +170,21 @@ def search_table(scores: Scores) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _named(group: Group) -> dict[str, str]:
-    return {"family": group.family or "all", "half": group.half or "all"}
+def rates_table(scores: Scores) -> pd.DataFrame:
+    """Return what the range of learning rates costs: a row per family, half and arm.
+
+    Returns:
+        A table with the columns ``family`` and ``half`` ("all" where they are together), ``arm``,
+        ``settings``, ``median`` and ``largest`` (over settings, of the mean test loss at the worst
+        learning rate over that at the best) and ``within`` (settings where it is at most 1.25).
+    """
+    return pd.DataFrame(
+        [
+            {**group.named, "arm": arm, **asdict(RateRange.of(group.scores.losses, arm))}
+            for group in scores.groups
+            for arm in scores.arms
+        ]
+    )
 
 
 def _arm_row(scores: Scores, arm: str) -> dict[str, Any]:
@@ -188,7 +200,15 @@ def _arm_row(scores: Scores, arm: str) -> dict[str, Any]:
         row |= {f"{measure}_{name}": value for name, value in values.items()}
     counts = {name: int(own[name].sum()) for name in ("steps", "diverged", "failed", "at_edge")}
     survived = Survival.of(scores, arm).survived
-    return {**row, **_overhead(scores, own), **counts, "survived": survived}
+    span = RateRange.of(scores.losses, arm)
+    return {
+        **row,
+        **_overhead(scores, own),
+        **counts,
+        "survived": survived,
+        "range_median": span.median,
+        "range_within": span.within,
+    }
 
 
 def _overhead(scores: Scores, own: pd.DataFrame) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Literal
 from gap_tune.formatting import at_share, count, plural
 from gap_tune.panel.measures.compared import ACROSS, MEASURES, PER_RATE, TUNED
 from gap_tune.panel.measures.standing import percent
+from gap_tune.panel.rivals import judged, rivals_sentence
 from gap_tune.panel.scores import Group, Scores
 from gap_tune.panel.summary import Survival, best_single, standing
 from gap_tune.report.evidence.equivalence import SIGNIFICANCE
@@ -99,6 +100,8 @@ def _sentences(scores: Scores, arm: str) -> Iterator[str]:
     families = [group for group in scores.groups if group.family]
     for group in families:
         yield _group_sentence(group, arm, alone=len(families) == 1)
+    if arm == judged(scores):
+        yield from filter(None, map(rivals_sentence, families))
     yield from _survival(scores, arm)
     yield _cost(scores, arm)
     yield _limits(scores)
@@ -150,9 +153,7 @@ def _group_sentence(group: Group, arm: str, *, alone: bool) -> str:
         f"learning rate and momentum at random, and {curve.match.text} are as good as "
         f"{MOST_TRIALS} of it"
     )
-    amount = plural(len(group.scores.settings), "setting")
-    whose = ", ".join(filter(None, (group.title, group.half, amount)))
-    return f"{whose}: {'; '.join(found)}."
+    return f"{group.whose}: {'; '.join(found)}."
 
 
 def _brief(scores: Scores, arm: str, measure: str) -> str:

@@ -95,6 +95,7 @@ def verdict(study: Records | Comparison) -> Verdict:
         sentences.hindsight(comparison),
         sentences.across_rates(comparison),
         sentences.edges(comparison),
+        sentences.search(comparison),
         f"GAP failed on {plural(len(lost), 'seed')} that {best} finished." if lost else "",
     )
     return Verdict(

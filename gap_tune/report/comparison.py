@@ -17,6 +17,7 @@ from gap_tune.report.cost import Cost
 from gap_tune.report.evidence.equivalence import Equivalence
 from gap_tune.report.evidence.paired import PairedDifference
 from gap_tune.report.finals import final_metrics, is_fraction, metric_names
+from gap_tune.report.searches import Searches
 from gap_tune.report.sweep import Sweep
 
 
@@ -104,6 +105,11 @@ class Comparison:
     def tuned(self) -> list[TunedTrial]:
         """The compared trials whose momentum gap_tune may change, with their decisions."""
         return tuned_trials(self.compared)
+
+    @cached_property
+    def searches(self) -> Searches | None:
+        """What random searches are expected to end with; None without a sweep to draw from."""
+        return None if self.sweep is None else Searches.of(self.sweep)
 
     @cached_property
     def summary(self) -> tuple[Mapping[str, Any], ...]:

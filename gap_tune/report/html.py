@@ -20,6 +20,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from gap_tune import formatting
+from gap_tune.report.search_curve import amount
 
 
 def render_page(template: str, *packages: str, **content: Any) -> str:
@@ -64,7 +65,7 @@ def _environment(*packages: str) -> Environment:
         "duration": formatting.duration,
         "text": _setting,
     }
-    environment.globals["mean_and_error"] = formatting.mean_and_error
+    environment.globals |= {"mean_and_error": formatting.mean_and_error, "amount": amount}
     return environment
 
 

@@ -13,7 +13,9 @@ from gap_tune.report import sentences
 from gap_tune.report.answer import Verdict, verdict
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures import courses, plots, rates
+from gap_tune.report.figures.searches import search
 from gap_tune.report.html import page_figure, render_page
+from gap_tune.report.search_curve import MOST_TRIALS, SHOWN_TRIALS
 from gap_tune.tune.spelling import GAP_NAME
 
 # What a page shows of a study that does not say so itself.
@@ -60,6 +62,9 @@ def render(comparison: Comparison) -> str:
         ],
         reasons=sorted({run.reason for runs in decisions for run in runs if run.reason}),
         costs=comparison.costs,
+        searches=comparison.searches,
+        most=MOST_TRIALS,
+        steps=SHOWN_TRIALS,
         swept=comparison.sweep is not None,
         unit=records.unit,
         epochs="epoch" in records.results,
@@ -81,7 +86,9 @@ def study_figures(comparison: Comparison) -> list[Any]:
         courses.agreement_over_steps(comparison),
     ]
     swept = [] if comparison.sweep is None else [rates.final_by_rate(comparison, comparison.sweep)]
-    return [plot for plot in (*curves, *finals, *swept, *over_steps) if plot.data]
+    searches = comparison.searches
+    found = [] if searches is None else [search(comparison, searches)]
+    return [plot for plot in (*curves, *finals, *swept, *found, *over_steps) if plot.data]
 
 
 def _gain(trial: TunedTrial) -> dict[str, Any]:

@@ -6,16 +6,23 @@ drawn from a finite grid with replacement, so that the expectation needs no simu
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gap_tune.report.evidence.bootstrap import interval
 from gap_tune.report.evidence.paired import ROUNDING
 
 Floats = NDArray[np.float64]
 
 MOST_TRIALS = 30
+# What tables have columns for.
+SHOWN_TRIALS = (1, 2, 3, 5, 8, 12, 20, MOST_TRIALS)
+# Learning rate and momentum at random; every other method is an arm, its learning rate at random.
+SWEEP = "sweep"
 
 
 def expected_best(validation: Any, test: Any, most: int = MOST_TRIALS) -> Floats:
@@ -69,3 +76,70 @@ def trials_to_reach(curve: Any, target: Any) -> Floats:
     back = np.where(at > 0, np.maximum(value - here, 0.0) / np.where(step > 0, step, 1.0), 0.0)
     found = np.where(reached.any(axis=-1), (1 + at - back)[..., 0], np.inf)
     return found
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A number of trials; infinite where it is more than were looked at.
+
+    Attributes:
+        count: How many, a real number from 1 on.
+        low: Lower end of the 95 % interval; NaN where there is none.
+        high: Upper end.
+    """
+
+    count: float
+    low: float
+    high: float
+
+    @classmethod
+    def to_reach(
+        cls, curve: Floats, target: Any, drawn: tuple[Floats, Floats] | None = None
+    ) -> Trials:
+        """Return how many trials a curve takes to come down to a value.
+
+        Args:
+            curve: Expected losses of the best of 1, 2, ... trials.
+            target: The value.
+            drawn: Curves and values of resamples; None where there is no interval.
+        """
+        ends = (math.nan, math.nan) if drawn is None else interval(trials_to_reach(*drawn))
+        return cls(float(trials_to_reach(curve, target)), *map(float, ends))
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is an interval that says more: not where even its lower end is infinite."""
+        return math.isfinite(self.low)
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Return number and ends as columns of a table."""
+        return {name: self.count, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    @property
+    def text(self) -> str:
+        """The number with its interval.
+
+        >>> Trials(3.25, 1.0, math.inf).text
+        '3.2 (95 % interval 1.0 to more than 30)'
+        """
+        if not self.has_interval:
+            return amount(self.count)
+        return f"{amount(self.count)} (95 % interval {amount(self.low)} to {amount(self.high)})"
+
+
+def amount(trials: float) -> str:
+    """Return a number of trials in words.
+
+    >>> amount(12.34), amount(math.inf)
+    ('12.3', 'more than 30')
+    """
+    return f"{trials:.1f}" if math.isfinite(trials) else f"more than {MOST_TRIALS}"
+
+
+def method_title(method: str) -> str:
+    """Return what a search method draws at random.
+
+    >>> method_title("sweep"), method_title("gap")
+    ('learning rate x momentum', 'learning rate, gap')
+    """
+    return "learning rate x momentum" if method == SWEEP else f"learning rate, {method}"

@@ -12,6 +12,7 @@ from gap_tune.report.cost import Cost
 from gap_tune.report.evidence.equivalence import Equivalence
 from gap_tune.report.evidence.paired import CONFIDENCE, PairedDifference
 from gap_tune.report.finals import is_fraction
+from gap_tune.report.search_curve import MOST_TRIALS
 from gap_tune.report.sweep import Sweep
 from gap_tune.tune.spelling import GAP_NAME
 
@@ -37,9 +38,10 @@ def means(comparison: Comparison) -> str:
 def best_rates(sweep: Sweep) -> str:
     """Return at which learning rates a study that sweeps them compares its arms.
 
-    >>> from gap_tune.report.sweep import Sweep
-    >>> best_rates(Sweep({"gap": (0.1, 0.3)}, {}, {}, "min"))
-    'at the best of its 2 learning rates'
+        >>> from gap_tune.report.search_curve import MOST_TRIALS
+    from gap_tune.report.sweep import Sweep
+        >>> best_rates(Sweep({"gap": (0.1, 0.3)}, {}, {}, "min"))
+        'at the best of its 2 learning rates'
     """
     return f"at the best of its {sweep.count} learning rates"
 
@@ -78,6 +80,18 @@ def across_rates(comparison: Comparison) -> str:
     return (
         f"{text} That leaves out {plural(own, 'trial')} of GAP and {count(other)} of "
         f"{across.best_fixed} that failed, with those they are paired with."
+    )
+
+
+def search(comparison: Comparison) -> str:
+    """Return what a search of the learning rate alone saves with GAP."""
+    searches = comparison.searches
+    found = None if searches is None else searches.curves.get(GAP_NAME)
+    if found is None:
+        return ""
+    return (
+        f"One trial of GAP at a random learning rate is as good as {found.worth.text} of a search "
+        f"of learning rate and momentum at random; {found.match.text} match {MOST_TRIALS} of it."
     )
 
 

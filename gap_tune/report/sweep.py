@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -44,12 +44,16 @@ class Sweep:
         values: The study's metric, by arm, place of the learning rate and seed.
         lost: By arm, the places and seeds at which it has failed trials and no result.
         mode: Whether the metric is better low ("min") or high ("max").
+        tests: As ``values``, of the metric on test data.
+        shown: What ``tests`` are of: the metric itself where trials report no other.
     """
 
     rates: Mapping[str, tuple[float, ...]]
     values: Mapping[str, pd.Series]
     lost: Mapping[str, frozenset[tuple[int, int]]]
     mode: str
+    tests: Mapping[str, pd.Series] = field(default_factory=dict)
+    shown: str = ""
 
     @classmethod
     def of(cls, records: Records) -> Sweep | None:
@@ -58,14 +62,19 @@ class Sweep:
         if not rates:
             return None
         swept = records.where(lambda rows: rows["arm"].isin(list(rates)))
-        finals = final_metrics(swept, ("arm", "lr", "seed"))[records.metric]
+        finals = final_metrics(swept, ("arm", "lr", "seed"))
+        twin = records.metric.replace("validation_", "test_", 1)
+        shown = twin if twin in finals else records.metric
         failed = swept.trials_with("failed")
-        values = {arm: _placed(finals, arm, lrs) for arm, lrs in rates.items()}
+        values, tests = (
+            {arm: _placed(finals[metric], arm, lrs) for arm, lrs in rates.items()}
+            for metric in (records.metric, shown)
+        )
         lost = {
             arm: frozenset(_places(failed, arm, lrs)) - frozenset(values[arm].index)
             for arm, lrs in rates.items()
         }
-        return cls(rates, values, lost, records.mode)
+        return cls(rates, values, lost, records.mode, tests, shown)
 
     @property
     def count(self) -> int:

@@ -38,8 +38,11 @@ def summarise(study: Records | Comparison) -> pd.DataFrame:
 def write_csv(study: Records | Comparison, folder: Path | str) -> list[Path]:
     """Write ``results.csv``, ``trials.csv`` and ``summary.csv`` and return their paths.
 
+    Of a study that sweeps learning rates there is ``search.csv`` as well.
+
     Args:
-        study: What to write: a row per report, a row per trial, a row per arm.
+        study: What to write: a row per report, a row per trial, a row per arm, and of searches a
+            row per method and number of trials.
         folder: Where to; made when absent.
 
     Raises:
@@ -51,6 +54,8 @@ def write_csv(study: Records | Comparison, folder: Path | str) -> list[Path]:
         "trials.csv": comparison.records.trials,
         "summary.csv": summarise(comparison),
     }
+    if comparison.searches is not None:
+        tables["search.csv"] = comparison.searches.table()
     return [
         write_text(Path(folder) / name, table.to_csv(index=False)) for name, table in tables.items()
     ]

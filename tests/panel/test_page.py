@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gap_tune.panel.page import render
 from gap_tune.panel.scores import Scores, score
-from gap_tune.panel.summary import measures_table
+from gap_tune.panel.summary import measures_table, rates_table
 from gap_tune.panel.tables import arms_summary, write_tables
 from tests.panel.made_up import note, rows
 
@@ -82,9 +82,15 @@ def test_the_terminals_table_fits_80_columns(scores: Scores) -> None:
 
 
 def test_csv_files_hold_the_tables(scores: Scores, tmp_path: Path) -> None:
-    cells, arms, measures, search = map(pd.read_csv, write_tables(scores, tmp_path))
+    cells, arms, measures, search, _, rates = map(_read, write_tables(scores, tmp_path))
     pd.testing.assert_frame_equal(cells, scores.cells, check_dtype=False)
     assert arms["arm"].to_list() == list(ARMS)
     pd.testing.assert_frame_equal(measures, measures_table(scores), check_dtype=False)
     assert set(search["method"]) == {"sweep", *ARMS}
     assert len(search) == 30 * (1 + len(ARMS))
+    pd.testing.assert_frame_equal(rates, rates_table(scores), check_dtype=False)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    # Without rivals their file is empty.
+    return pd.read_csv(path) if path.read_text().strip() else pd.DataFrame()

@@ -12,12 +12,11 @@ import pytest
 from rich.console import Console
 
 from gap_tune.errors import StateError
-from gap_tune.panel.measures.search import SWEEP, Trials
 from gap_tune.panel.scores import Scores, score
 from gap_tune.panel.summary import Survival, measures_table, search_table, shown_methods, standing
 from gap_tune.panel.tables import arms_summary
 from gap_tune.panel.verdict import verdict
-from gap_tune.report.search_curve import expected_best
+from gap_tune.report.search_curve import SWEEP, Trials, expected_best
 from tests.panel.made_up import SEEDS, note, rows
 
 ARMS = ("gap", "switch", "fixed:0.5", "fixed:0.9")

@@ -51,6 +51,14 @@ def test_a_sweep_by_the_command_line_is_paired_restored_and_not_repeated(
     # The same weights and data, so that the first epochs differ by the learning rate.
     assert trials["validation_loss"].nunique() == 12
 
+    search = pd.read_csv(out / "search.csv")
+    assert search["method"].unique().tolist() == ["sweep", *ARMS]
+    first = search[search["trials"] == 1].set_index("method")["test_loss"]
+    assert first["gap"] == pytest.approx(trials[trials["arm"] == "gap"]["test_loss"].mean())
+    # There is one fixed arm, of which the sweep draws.
+    assert first["sweep"] == first["fixed:0.9"]
+    assert '<section id="search">' in (out / "report.html").read_text()
+
     restored = Study.restore(out)
     assert restored.plan.swept_lrs() == {arm: tuple(RATES) for arm in ARMS}
     records = restored.resume()

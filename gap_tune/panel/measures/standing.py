@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,22 +51,34 @@ class Standing:
     margin: float = DEFAULT_MARGIN
 
     @classmethod
-    def of(cls, logs: Floats, margin: float = DEFAULT_MARGIN) -> Standing:
+    def of(
+        cls,
+        values: Floats,
+        margin: float = DEFAULT_MARGIN,
+        log_ratio: Callable[[Floats], Floats] = np.asarray,
+    ) -> Standing:
         """Return the standing of log ratios, settings by seeds.
+
+        Args:
+            values: The log ratios; or settings by seeds by whatever they are made of, where they
+                are those of means over seeds.
+            margin: Within which the arm is as good.
+            log_ratio: From the mean over a setting's seeds to its log ratio.
 
         >>> found = Standing.of(np.array([[0.0, 0.1], [0.1, 0.2], [2.9, 3.1]]))
         >>> round(found.ratio, 3), round(found.median, 3), round(found.low, 3), found.kind
         (1.221, 1.162, 1.051, 'behind')
         """
-        by_setting = logs.mean(axis=1)
+        by_setting = log_ratio(values.mean(axis=1))
         mean = float(np.exp(clipped(by_setting).mean()))
         ends, inner = (math.nan, math.nan), (math.nan, math.nan)
         # One setting says nothing about others.
-        if len(logs) > 1:
-            samples = np.exp(Resamples.of(*logs.shape).means(logs, clipped))
+        if len(values) > 1:
+            resamples = Resamples.of(*values.shape[:2])
+            samples = np.exp(resamples.means(values, lambda means: clipped(log_ratio(means))))
             ends, inner = _ends(samples), _ends(samples, equivalence.CONFIDENCE)
         median, worst = np.exp(np.median(by_setting)), np.exp(by_setting.max())
-        return cls(mean, *ends, inner, float(median), float(worst), len(logs), margin)
+        return cls(mean, *ends, inner, float(median), float(worst), len(values), margin)
 
     @property
     def kind(self) -> Kind:

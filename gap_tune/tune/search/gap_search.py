@@ -9,17 +9,16 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.variant_generator import parse_spec_vars
 
-from gap_tune.control.trust_region import RegionChoice, TrustRegion
-from gap_tune.errors import GapTuneError, StateError, UnsupportedError, check_range
+from gap_tune.control.trust_region import TrustRegion
+from gap_tune.errors import StateError, UnsupportedError, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
-from gap_tune.rules.registry import known_rule
 from gap_tune.tune import keys, nested
 from gap_tune.tune.complaints import Complaints
 from gap_tune.tune.finite import first_non_finite
 from gap_tune.tune.ray_private import naming, searchers
 from gap_tune.tune.search.closeness import Axis, point_of
-from gap_tune.tune.search.learned_rates import LearnedRates, narrowed
-from gap_tune.tune.search.owned import axes_of, is_learning_rate, owned_keys
+from gap_tune.tune.search.moved_rates import MovedRates
+from gap_tune.tune.search.owned import axes_of, owned_keys
 from gap_tune.tune.search.places import Places, rule_entry
 from gap_tune.tune.search.saved import restore_chain, save_chain
 from gap_tune.tune.search.seeds import REFERENCE_BETA2, Given, Seed, Seeder, read_given
@@ -124,13 +123,8 @@ class GapSearch(Searcher):
         self._reference = check_range(
             "reference_momentum", reference_momentum, 0, 1, high_open=True
         )
-        # As JSON values, which go into configurations.
-        region = None if trust_region is None else TrustRegion.of(trust_region).to_dict()
-        self._of_all: dict[str, Any] = {} if region is None else {keys.TRUST_REGION: region}
-        self._rates = LearnedRates()
-        # What trials really started from, where that is not what the wrapped searcher suggested.
-        self._moved: dict[str, dict[str, Any]] = {}
         self._complain = Complaints()
+        self._rates = MovedRates(inner, self._owned.lr, trust_region, self._complain)
         given = read_given(statistics, several=beta2 is not None)
         self._seeder = Seeder(rule, self._reference, given, self._complain)
         # What set_search_properties finds out; Ray does not call it when param_space is empty.
@@ -139,7 +133,6 @@ class GapSearch(Searcher):
         self._nothing_to_search = False
         self._axes: dict[str, Axis | None] = {}
         self._places = Places(self._owned)
-        self._fixed_lr: Any = None
         self._mode_of_all: str | None = None
         self._rule_of_all: Any = None
 
@@ -157,15 +150,14 @@ class GapSearch(Searcher):
         self._owned.check_searcher(base)
         self._owned.check_lr(config, base)
         searchers.remember(self, metric or self.searcher.metric, mode or self.searcher.mode)
-        fixed = nested.get(config, self._owned.lr or "")
-        self._fixed_lr = fixed if is_learning_rate(fixed) else None
+        self._rates.look_at(config)
         self._places = Places(self._owned, config)
         of_all = self._places.section(config)
         self._mode_of_all, rule = of_all.get("mode"), of_all.get(keys.RULE)
         region = of_all.get(keys.TRUST_REGION)
         # One that is searched comes with the suggestions.
         if region is not None and not parse_spec_vars({keys.TRUST_REGION: region})[1]:
-            self._of_all = {keys.TRUST_REGION: TrustRegion.of(region).to_dict()}
+            self._rates.set_region(region)
         # What is searched comes with the suggestions.
         self._rule_of_all = rule if isinstance(rule, (str, Mapping)) else None
         domains = parse_spec_vars(config)[1]
@@ -193,10 +185,10 @@ class GapSearch(Searcher):
         own |= {"metric": self.metric, **self._places.momentum_key(inner)}
         if mode == keys.MODE_FIXED:
             own["seed_reason"] = "planned baseline"
-            return self._places.fill(inner, self._missing(inner), own)
+            references = (self._reference, REFERENCE_BETA2)
+            return self._places.fill(inner, self._owned.missing(inner, references), own)
         own |= rule_entry(section.get(keys.RULE), self._rule_of_all)
-        own = {**self._of_all, **own}
-        region = self._region_of(own)
+        own = self._rates.with_region(own)
         point = point_of(self._places.without_sections(inner), self._axes)
         seed = self._seeder.seed(point)
         values: dict[str, Any] = {self._owned.momentum: seed.momentum}
@@ -205,11 +197,10 @@ class GapSearch(Searcher):
             values[self._owned.beta2] = seed.beta2
             own["betas2"] = self._betas2
         if self._owned.lr is not None:
-            lr = self._searched_lr(trial_id, inner, region, own)
+            lr = self._rates.searched(trial_id, inner, own, self._axes, self.mode)
             if lr is not None:
                 self._scale_lr(lr, seed, values, own)
-                moved = self._moved.get(trial_id)
-                point = point if moved is None else {**point, **point_of(moved, self._axes)}
+                point = {**point, **point_of(self._rates.used(trial_id), self._axes)}
         self._seeder.reports.expect(trial_id, point, values.get(self._owned.beta2 or ""))
         return self._places.fill(inner, values, own)
 
@@ -223,32 +214,6 @@ class GapSearch(Searcher):
                 self._complain(f"a trial's mode must be one of {keys.MODES}, but got {mode!r}.")
         return keys.MODE_SCHEDULER
 
-    def _missing(self, inner: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a baseline that plans one of momentum and beta2 lacks of the other."""
-        references = (self._reference, REFERENCE_BETA2)
-        pairs = dict(zip(self._owned.supplied, references, strict=False))
-        missing = {key: v for key, v in pairs.items() if not nested.holds(inner, key)}
-        return missing if len(missing) < len(pairs) else {}
-
-    def _region_of(self, own: dict[str, Any]) -> TrustRegion:
-        """Return the region that a trial trains in, as far as its section says.
-
-        One that is named becomes JSON values there, off where it is none. One that is not stays
-        out: what the trial makes of it, a checkpoint may know better.
-        """
-        asked = own.pop(keys.TRUST_REGION, None)
-        try:
-            region = RegionChoice.of(
-                asked, rules_ask=known_rule(own.get(keys.RULE)).scales_lr
-            ).region
-        except GapTuneError as error:
-            # An exception here would end the whole study.
-            self._complain(f"a trial's trust region is off: {error}")
-            region = TrustRegion.off()
-        if asked is not None:
-            own[keys.TRUST_REGION] = region.to_dict()
-        return region
-
     def _scale_lr(
         self, searched: float, seed: Seed, values: dict[str, Any], own: dict[str, Any]
     ) -> None:
@@ -256,31 +221,6 @@ class GapSearch(Searcher):
         values[key] = self._owned.learning_rate(searched, seed.momentum, self._reference)
         # The scheduler's coupling goes on from the pair that the trial starts with.
         own |= {"reference_momentum": seed.momentum, "searched_lr": searched}
-
-    def _searched_lr(
-        self, trial_id: str, inner: Mapping[str, Any], region: TrustRegion, own: dict[str, Any]
-    ) -> float | None:
-        """Return the learning rate at the reference momentum; None where it is no number.
-
-        In a trust region it is that of the wrapped searcher only until a trial has ended.
-        """
-        key = self._owned.lr or ""
-        searched = nested.get(inner, key, self._fixed_lr)
-        if not is_learning_rate(searched):
-            self._complain(f"{key!r} is not scaled: it must be a positive number, got {searched!r}")
-            return None
-        if not region.is_on:
-            return float(searched)
-        path = nested.path_of(inner, key)
-        movable = path is not None and searchers.takes_points(self.searcher, inner)
-        axis = self._axes.get("/".join(map(str, path))) if movable and path else None
-        lr, reason = self._rates.suggest(trial_id, float(searched), axis, self.mode)
-        if reason is not None and path is not None:
-            own |= {"lr_reason": reason, keys.TRUST_REGION: narrowed(region).to_dict()}
-            used = nested.put(inner, path, lr)
-            space = searchers.own_space(searchers.innermost(self.searcher))
-            self._moved[trial_id] = {name: nested.get(used, name) for name in space}
-        return lr
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take the trial's first report into the seeds; pass finite results on."""
@@ -298,12 +238,10 @@ class GapSearch(Searcher):
             result, error = None, True
         value = None if error or result is None else self._value(result)
         self._contained("scale not used", self._rates.finish, trial_id, value)
-        moved = self._moved.pop(trial_id, None)
         if self._nothing_to_search:
             return
         # What was suggested is not what was used: the searcher learns of the latter instead.
-        add = self.searcher.add_evaluated_point
-        if moved and value is not None and self._contained("result not used", add, moved, value):
+        if self._rates.tell_used(trial_id, value):
             result, error = None, True
         tell = self.searcher.on_trial_complete
         self._contained("end of trial not used", tell, trial_id, result=result, error=error)
@@ -335,14 +273,7 @@ class GapSearch(Searcher):
 
     def add_evaluated_point(self, parameters: dict[str, Any], value: float, **kwargs: Any) -> None:
         """Forward to the wrapped searcher, without the keys that gap_tune owns."""
-        inner = self._places.without_sections(parameters)
-        for key in self._owned.supplied:
-            path = nested.path_of(inner, key)
-            inner = inner if path is None else nested.without(inner, path)
-        path = nested.path_of(inner, self._owned.lr or "")
-        searched = self._places.section(parameters).get("searched_lr")
-        if path is not None and searched is not None:
-            inner = nested.put(inner, path, searched)
+        inner = self._places.as_searched(parameters)
         base = searchers.innermost(self.searcher)
         space = searchers.own_space(base) if isinstance(base, OptunaSearch) else {}
         if space and all(nested.holds(inner, key) for key in space):
@@ -358,12 +289,9 @@ class GapSearch(Searcher):
             "prepared": self._prepared,
             "nothing_to_search": self._nothing_to_search,
             "axes": dict(self._axes),
-            "fixed_lr": self._fixed_lr,
             "mode_of_all": self._mode_of_all,
             "rule_of_all": self._rule_of_all,
-            "of_all": dict(self._of_all),
-            "rates": self._rates.state(),
-            "moved": dict(self._moved),
+            **self._rates.state(),
             "places": self._places.state(),
             "metric": self.metric,
             "mode": self.mode,
@@ -381,13 +309,11 @@ class GapSearch(Searcher):
                 f"but got {state.get('version')!r}."
             )
         self._seeder.reports.load_state(state["reports"])
-        for name in ("prepared", "nothing_to_search", "axes", "fixed_lr", "mode_of_all"):
+        for name in ("prepared", "nothing_to_search", "axes", "mode_of_all"):
             setattr(self, f"_{name}", state[name])
         # Studies that were saved before trials had rules of their own, or nested keys, have none.
         self._rule_of_all = state.get("rule_of_all")
-        self._of_all = state.get("of_all", self._of_all)
-        self._rates.load_state(state.get("rates", {}))
-        self._moved = dict(state.get("moved", {}))
+        self._rates.load_state(state)
         self._places.load_state(state.get("places", {}))
         searchers.remember(self, state["metric"], state["mode"])
 

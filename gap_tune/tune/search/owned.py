@@ -95,6 +95,19 @@ class OwnedKeys:
             if isinstance(holder, Mapping) and keys.SECTION in holder:
                 yield holder[keys.SECTION]
 
+    def missing(
+        self, suggestion: Mapping[str, Any], references: tuple[float, float]
+    ) -> dict[str, float]:
+        """Return what a suggestion lacks that plans one of momentum and beta2 but not the other.
+
+        Args:
+            suggestion: A planned baseline; one that plans neither lacks neither.
+            references: Momentum and beta2 to fill in.
+        """
+        pairs = dict(zip(self.supplied, references, strict=False))
+        found = {key: v for key, v in pairs.items() if not nested.holds(suggestion, key)}
+        return found if len(found) < len(pairs) else {}
+
     def check_searcher(self, searcher: Searcher) -> None:
         """Raise ``InvalidValueError`` where a searcher's space or points hold a supplied key."""
         name = type(searcher).__name__

@@ -48,6 +48,16 @@ class Places:
             rest = nested.without(rest, path)
         return {name: value for name, value in rest.items() if not self._is_flat(name)}
 
+    def as_searched(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a searcher knows of a configuration that ``fill`` has made."""
+        inner = self.without_sections(parameters)
+        for key in self._owned.supplied:
+            path = nested.path_of(inner, key)
+            inner = inner if path is None else nested.without(inner, path)
+        path = nested.path_of(inner, self._owned.lr or "")
+        searched = self.section(parameters).get("searched_lr")
+        return inner if path is None or searched is None else nested.put(inner, path, searched)
+
     def fill(
         self, inner: Mapping[str, Any], values: Mapping[str, Any], own: Mapping[str, Any]
     ) -> dict[str, Any]:

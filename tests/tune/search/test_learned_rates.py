@@ -142,6 +142,54 @@ def test_optuna_is_told_what_was_used_in_place_of_what_it_suggested() -> None:
     assert told == {first["gap"]["searched_lr"]: 0.5, later["gap"]["searched_lr"]: 0.25}
 
 
+class Counting(optuna.samplers.TPESampler):
+    """Notes of how many results a suggestion was made."""
+
+    def __init__(self) -> None:
+        super().__init__(n_startup_trials=3, seed=0)
+        self.results: list[int] = []
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+        counted = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+        self.results.append(len(study.get_trials(deepcopy=False, states=counted)))
+        return super().infer_relative_search_space(study, trial)
+
+
+def test_a_suggestion_that_was_moved_is_no_result_of_its_own() -> None:
+    storage, sampler = optuna.storages.InMemoryStorage(), Counting()
+    searcher = search(OptunaSearch(sampler=sampler, storage=storage, study_name="counted"))
+    used = {}
+    for i in range(8):
+        used[f"t{i}"] = searcher.suggest(f"t{i}")["gap"]["searched_lr"]
+        if i == 5:
+            searcher.on_trial_complete("t5", error=True)
+        else:
+            ends(searcher, f"t{i}", loss=1.0 / (1 + i), scale=2.0)
+    del used["t5"]
+    study = optuna.load_study(study_name="counted", storage=storage)
+    states = [trial.state.name for trial in study.trials]
+    # One result per trial that gave one, and the suggestions of all but the first failed.
+    assert (states.count("COMPLETE"), states.count("FAIL"), len(states)) == (7, 7, 14)
+    assert [t.params["lr"] for t in study.trials if t.value is not None] == list(used.values())
+    assert study.best_params == {"lr": used["t7"]}
+    # The sampler begins to choose after as many trials as without any that are moved.
+    assert sampler.results == [0, 1, 2, 3, 4, 5, 5, 6]
+
+
+def test_bug_a_suggestion_nobody_trained_had_the_result_where_optuna_took_no_other() -> None:
+    class Refusing(OptunaSearch):
+        def add_evaluated_point(self, *args: Any, **kwargs: Any) -> None:
+            raise ValueError("no")
+
+    storage = optuna.storages.InMemoryStorage()
+    searcher = search(Refusing(storage=storage, study_name="refused"))
+    for i in range(2):
+        searcher.suggest(f"t{i}")
+        ends(searcher, f"t{i}", loss=0.5, scale=2.0)
+    study = optuna.load_study(study_name="refused", storage=storage)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL"]
+
+
 def test_what_was_learned_survives_a_restart(tmp_path: Any) -> None:
     searcher = search()
     searcher.suggest("a")

@@ -1,4 +1,4 @@
-"""The command `gap-tune dashboards`."""
+"""The command that writes dashboards."""
 
 from __future__ import annotations
 
