@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from gap_tune import GradientMonitor
+from gap_tune import GradientMonitor, TrustRegion
 from gap_tune.optim import SGD, AdamW, SwitchSGD
+from gap_tune.tune.trial.attaching import make_tuning
 from tests.benchmarks.shapes import MODELS, Shapes
 
 Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -49,34 +50,67 @@ class Case:
     implementations: tuple[str, ...] = ("foreach", "fused")
 
 
+def _torch_sgd(parameters: list[Any], **options: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=5e-4, **options)
+
+
+def _torch_adamw(parameters: list[Any], **options: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=1e-6, **options)
+
+
+def _sgd(parameters: list[Any], **options: Any) -> torch.optim.Optimizer:
+    return SGD(parameters, lr=1e-6, momentum=0.9, weight_decay=5e-4, **options)
+
+
+def _adamw(parameters: list[Any], **options: Any) -> torch.optim.Optimizer:
+    return AdamW(parameters, lr=1e-6, **options)
+
+
 def _monitored(parameters: list[Any], **options: Any) -> torch.optim.Optimizer:
-    optimizer = torch.optim.SGD(parameters, lr=1e-6, momentum=0.9, **options)
+    optimizer = _torch_sgd(parameters, **options)
     GradientMonitor(optimizer, candidates=CANDIDATES)
     return optimizer
+
+
+def _attached(make: Make, trust_region: TrustRegion) -> Callable[..., torch.optim.Optimizer]:
+    """Return what makes an optimizer that a trial's session watches and controls."""
+
+    def attached(parameters: list[Any], **options: Any) -> torch.optim.Optimizer:
+        optimizer = make(parameters, **options)
+        # It lives as long as the optimizer does.
+        own = {"mode": "scheduler"}
+        optimizer.tuning = make_tuning(optimizer, own, trust_region=trust_region)  # type: ignore[attr-defined]
+        return optimizer
+
+    return attached
+
+
+def _with_region(make: Make, trust_region: TrustRegion) -> Callable[..., torch.optim.Optimizer]:
+    return lambda parameters, **options: make(parameters, trust_region=trust_region, **options)
+
+
+def _control_cases() -> list[Case]:
+    """Return whatever changes momentum or learning rate, in and out of a trust region."""
+    bars = {"ResNet-18": 1.05, "GPT-2 small": 1.02}
+    cases = []
+    for name, theirs, ours in (("SGD", _torch_sgd, _sgd), ("AdamW", _torch_adamw, _adamw)):
+        for region, suffix in ((TrustRegion(span=1), ""), (TrustRegion(), ", region")):
+            attached = _attached(theirs, region)
+            cases.append(Case(f"attach, {name}{suffix}", theirs, attached, bars, 1.05))
+            self_tuning = _with_region(ours, region)
+            cases.append(Case(f"optim.{name}{suffix}", theirs, self_tuning, bars, 1.05))
+    return cases
 
 
 CASES = [
     Case(
         "monitor + torch SGD, 16 candidates",
-        lambda p, **o: torch.optim.SGD(p, lr=1e-6, momentum=0.9, **o),
+        _torch_sgd,
         _monitored,
         {"ResNet-18": 1.10, "GPT-2 small": 1.02},
         1.05,
     ),
-    Case(
-        "gap_tune.optim.SGD",
-        lambda p, **o: torch.optim.SGD(p, lr=1e-6, momentum=0.9, **o),
-        lambda p, **o: SGD(p, lr=1e-6, momentum=0.9, **o),
-        {"ResNet-18": 1.10, "GPT-2 small": 1.02},
-        1.05,
-    ),
-    Case(
-        "gap_tune.optim.AdamW",
-        lambda p, **o: torch.optim.AdamW(p, lr=1e-6, **o),
-        lambda p, **o: AdamW(p, lr=1e-6, **o),
-        {"ResNet-18": 1.08, "GPT-2 small": 1.02},
-        1.05,
-    ),
+    *_control_cases(),
     Case(
         "SwitchSGD, K = 3",
         lambda p, **o: torch.optim.SGD(p, lr=1e-6, momentum=0.9, **o),
@@ -90,11 +124,25 @@ CASES = [
 ]
 
 
-def measure(device: torch.device, seconds: float) -> list[Row]:
-    """Return the table's rows for a device, spending about ``seconds`` on each."""
+def measure(
+    device: torch.device,
+    seconds: float,
+    *,
+    models: Collection[str] = tuple(MODELS),
+    only: str = "",
+) -> list[Row]:
+    """Return the table's rows for a device, spending about ``seconds`` on each.
+
+    Args:
+        device: Where parameters are.
+        seconds: Time for each row.
+        models: Names of the models.
+        only: Part of the name of the cases to measure.
+    """
     rows = []
-    for model, shapes in MODELS.items():
-        for case in CASES:
+    for model in models:
+        shapes = MODELS[model]
+        for case in (case for case in CASES if only in case.what):
             for implementation in case.implementations:
                 pair = [
                     make(_parameters(shapes(), device), **{implementation: True})
@@ -115,6 +163,9 @@ def interleaved(
     pair: list[torch.optim.Optimizer], device: torch.device, seconds: float
 ) -> list[list[float]]:
     """Return the seconds of each optimizer's steps, taken in turns, with new gradients each."""
+    # Where one thread does all, its own time leaves out what other programs take meanwhile.
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.thread_time if alone else time.perf_counter
     # Both were made from the same seed.
     gradients = [p.grad for p in _held(pair[0])]
     times: list[list[float]] = [[] for _ in pair]
@@ -125,10 +176,10 @@ def interleaved(
         for optimizer, spent in zip(pair, times, strict=True):
             _renew(optimizer, gradients)
             _wait(device)
-            start = time.perf_counter()
+            start = clock()
             optimizer.step()
             _wait(device)
-            spent.append(time.perf_counter() - start)
+            spent.append(clock() - start)
     return [spent[_WARM_UP:] for spent in times]
 
 
