@@ -100,9 +100,9 @@ class UsedFilter:
         if reading.reader is not self._reader:
             self._move(reading.reader)
         pole = self._pole(momenta)
-        decayed = self._decayed()
+        decayed = self._decayed(reading)
         if decayed is not None:
-            reading = replace(reading, gradient=reading.gradient + decayed)
+            reading = replace(reading, gradient=decayed)
         if lives_on_host(self._reader.device):
             return self._on(reading, pole)
         return self._beside(reading, pole)
@@ -116,14 +116,14 @@ class UsedFilter:
             return [float("nan")] * 2
         judge = gradient
         if self._host is not None:
-            (judge,), _ = self._host.whiten(gradient, present)
+            (judge,) = self._host.whitened(gradient, present)
         products: list[float] = torch.mv(self._filters, judge).tolist()
         fresh = gradient * (1.0 - pole) if self._averages else gradient
         slow: float | Tensor = self._slow
         if present is not None:
             pole, slow = self._where(present, pole), self._where(present, slow)
-        self._used.mul_(pole).add_(fresh)
-        self._slowed.mul_(slow).add_(judge)
+        _advance(self._used, pole, fresh)
+        _advance(self._slowed, slow, judge)
         return products
 
     @torch.no_grad()
@@ -149,21 +149,27 @@ class UsedFilter:
         pole = torch.as_tensor(pole, dtype=self._reader.dtype, device=self._reader.device)
         return torch.where(advances, pole, 1.0)
 
-    def _decayed(self) -> Tensor | None:
-        """Return what weight decay adds to the gradients, shape (n,); None where it does not."""
+    @torch.no_grad()
+    def _decayed(self, reading: Reading) -> Tensor | None:
+        """Return the gradient with its weight decay, shape (n,); None where there is none."""
         groups = self._optimizer.param_groups if self._decays else []
-        decays = {
-            # A gradient that is ascended has the other sign.
-            p: (-1.0 if group.get("maximize") else 1.0) * float(group["weight_decay"])
-            for group in groups
-            if group["weight_decay"] and not group.get("decoupled_weight_decay")
-            for p in group["params"]
-            if p.grad is not None
-        }
-        if not decays:
+        factors = [_decay_in_gradient(group) for group in groups]
+        if not any(factors):
             return None
-        factor = self._each(decays, self._decay)
-        return self._reader.values() * factor
+        factor: float | Tensor = factors[0]
+        # Asking each parameter costs as much as reading it; where they are alike, nobody asks.
+        if reading.present is not None or factors.count(factors[0]) < len(factors):
+            decays = {
+                p: decay
+                for group, decay in zip(groups, factors, strict=True)
+                for p in group["params"]
+                if p.grad is not None
+            }
+            factor = self._each(decays, self._decay)
+        values = self._reader.values()
+        if isinstance(factor, Tensor):
+            return torch.addcmul(reading.gradient, values, factor)
+        return torch.add(reading.gradient, values, alpha=factor)
 
     def _each(self, numbers: Mapping[Tensor, float], known: dict[Any, Tensor]) -> float | Tensor:
         """Return a number of every observed coordinate, a plain one where they are equal."""
@@ -221,3 +227,19 @@ class UsedFilter:
         mine = {name: tensor.shape for name, tensor in self._tensors().items() if name != "mass"}
         if all(name in state and state[name].shape == shape for name, shape in mine.items()):
             self._load(state)
+
+
+def _decay_in_gradient(group: Mapping[str, Any]) -> float:
+    """Return the weight decay that is part of a group's gradients; 0 where it is decoupled."""
+    if not group["weight_decay"] or group.get("decoupled_weight_decay"):
+        return 0.0
+    # A gradient that is ascended has the other sign.
+    return (-1.0 if group.get("maximize") else 1.0) * float(group["weight_decay"])
+
+
+def _advance(row: Tensor, pole: float | Tensor, fresh: Tensor) -> None:
+    """Let a filter take in what is fresh, in one call where its pole is a number."""
+    if isinstance(pole, Tensor):
+        row.mul_(pole).add_(fresh)
+    else:
+        torch.add(fresh, row, alpha=pole, out=row)

@@ -109,6 +109,16 @@ class HostWhitening:
             gradient: As for ``Whitening``.
             present: As for ``Whitening``.
         """
+        inverse = self._take_in(gradient, present)
+        prices = [float(torch.mv(self._weights, each)) for each in inverse]
+        return [each.mul_(gradient) for each in inverse], prices
+
+    def whitened(self, gradient: Tensor, present: Tensor | None = None) -> list[Tensor]:
+        """Do as ``whiten``, but without ``W``."""
+        return [each.mul_(gradient) for each in self._take_in(gradient, present)]
+
+    def _take_in(self, gradient: Tensor, present: Tensor | None) -> list[Tensor]:
+        """Take in a finite gradient; return ``1 / c_j`` for each beta2."""
         if present is not None:
             self.widen()
         wide = wide_dtype(self._weights.device)
@@ -119,10 +129,7 @@ class HostWhitening:
             self._moments[i].mul_(keep).addcmul_(gradient, gradient, value=1.0 - beta2)
             self._masses[i] = keep * self._masses[i] + (1.0 - keep)
         inverse = self._inverse_costs()
-        if present is not None:
-            inverse = [each.mul_(present) for each in inverse]
-        prices = [float(torch.mv(self._weights, each)) for each in inverse]
-        return [each.mul_(gradient) for each in inverse], prices
+        return inverse if present is None else [each.mul_(present) for each in inverse]
 
     def divide(self, gradient: Tensor) -> list[Tensor]:
         """Return a held-out gradient divided by the present costs, for each beta2."""
