@@ -104,6 +104,7 @@ class UsedFilter:
         decayed = self._decayed(reading)
         if decayed is not None:
             reading = replace(reading, gradient=decayed)
+        self._follow_beta2()
         if lives_on_host(self._reader.device):
             return self._on(reading, pole)
         return self._beside(reading, pole)
@@ -144,6 +145,21 @@ class UsedFilter:
         self._used.mul_(self._where(advances, pole)).add_(fresh)
         self._slowed.mul_(self._where(advances, self._slow)).add_(judge)
         return products
+
+    def _follow_beta2(self) -> None:
+        """Whiten with the optimizer's present beta2, which may be tuned as well."""
+        whitening = self._host or self._device
+        if whitening is None or not self._reader.parameters:
+            return
+        first, groups = self._reader.parameters[0], self._optimizer.param_groups
+        group = next((g for g in groups if any(p is first for p in g["params"])), groups[0])
+        beta2 = group["betas"][1]
+        # Asking a device would wait for it.
+        if isinstance(beta2, Tensor) and not beta2.is_cpu:
+            return
+        if float(beta2) != self._beta2:
+            self._beta2 = float(beta2)
+            whitening.use((self._beta2,))
 
     def _where(self, advances: Tensor, pole: float | Tensor) -> Tensor:
         """Return the poles where coordinates advance, and 1 where they stay, in their dtype."""

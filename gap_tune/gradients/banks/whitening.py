@@ -71,6 +71,12 @@ class Whitening:
         corrected = self._moment / self._mass.clamp_min(1e-30).to(self._moment.dtype)
         return torch.where(self._moment > 0, self._root / (corrected.sqrt() + self._eps), 0.0)
 
+    def use(self, betas2: Sequence[float]) -> None:
+        """Go on with other values of beta2, as many as before."""
+        # To fill waits for no device, as a copy from the host would.
+        for row, beta2 in zip(self._beta2, betas2, strict=True):
+            row.fill_(beta2)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by name."""
         return {"moment": self._moment, "mass": self._mass}
@@ -151,6 +157,10 @@ class HostWhitening:
                 corrected = torch.add(self._eps, deviation, alpha=factor)
             inverse.append(self._root / corrected)
         return inverse
+
+    def use(self, betas2: Sequence[float]) -> None:
+        """Go on with other values of beta2, as many as before."""
+        self._betas2 = betas2
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as ``Whitening`` does, as copies."""
