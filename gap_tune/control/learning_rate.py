@@ -35,14 +35,16 @@ class Substitution:
     """Multiplies learning rates for the time of one step.
 
     Whatever reads or writes ``lr`` between steps, as learning-rate schedulers do, sees its own
-    value. AdamW's decoupled weight decay, ``lr * weight_decay``, stays that of this value.
+    value. Decoupled weight decay, ``lr * weight_decay``, as AdamW's, stays that of this value.
 
     Args:
         optimizer: The optimizer.
+        decouples: Whether its weight decay is decoupled unless a group says otherwise, as Muon's;
+            else it is where a group says so.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: torch.optim.Optimizer, *, decouples: bool = False) -> None:
+        self._optimizer, self._decouples = optimizer, decouples
         # Group, key, what was there, what is there for the time of the step.
         self._own: list[tuple[dict[str, Any], str, Any, Any]] = []
         self._split: _Split | None = None
@@ -59,7 +61,7 @@ class Substitution:
             if len(own) == 1:
                 self._replace(group, own[0])
         if any(len(own) > 1 for own in parts):
-            self._split = _Split(groups, parts)
+            self._split = _Split(groups, parts, self._decouples)
             self._optimizer.param_groups = self._split.groups
 
     def take_out(self, *, stepped: bool = False) -> None:
@@ -86,14 +88,14 @@ class Substitution:
         """
         found_inf = getattr(self._optimizer, "found_inf", 0.0)
         for part in parts:
-            if isinstance(part.factor, Tensor) and _decays_apart(group):
+            if isinstance(part.factor, Tensor) and _decays_apart(group, self._decouples):
                 kept = 1.0 - group["lr"] * group["weight_decay"] * (found_inf == 0)
                 with torch.no_grad():
                     torch._foreach_mul_([p for p in part.parameters if p.grad is not None], kept)
 
     def _replace(self, group: dict[str, Any], part: Part) -> None:
         """Multiply a group's own numbers; in place where they are tensors, which graphs hold."""
-        for key, value in _numbers(group, part).items():
+        for key, value in _numbers(group, part, self._decouples).items():
             own = group[key]
             kept = own.clone() if isinstance(own, Tensor) else own
             write(group, key, value)
@@ -106,12 +108,15 @@ class _Split:
     Args:
         groups: The optimizer's own.
         parts: Of each group.
+        decouples: As of ``Substitution``.
 
     Attributes:
         groups: The groups of the step.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], parts: list[list[Part]]) -> None:
+    def __init__(
+        self, groups: list[dict[str, Any]], parts: list[list[Part]], decouples: bool
+    ) -> None:
         self._whole = groups
         # Each part has: whose it is, its options as they were, those that are the step's alone.
         self._parts: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], set[str]]] = []
@@ -121,7 +126,7 @@ class _Split:
                 self.groups.append(group)
                 continue
             for part in own:
-                numbers = _numbers(group, part)
+                numbers = _numbers(group, part, decouples)
                 one = {**group, **numbers, "params": part.parameters}
                 self.groups.append(one)
                 self._parts.append((group, one, dict(one), {"params", *numbers}))
@@ -143,13 +148,13 @@ class _Split:
         return self._whole
 
 
-def _numbers(group: Mapping[str, Any], part: Part) -> dict[str, Any]:
+def _numbers(group: Mapping[str, Any], part: Part, decouples: bool) -> dict[str, Any]:
     """Return what is another number at this step: the learning rate, and what goes with it."""
     factor = part.factor
     if isinstance(factor, float) and factor == part.eps == 1.0:
         return {}
     numbers = {"lr": group["lr"] * factor}
-    if _decays_apart(group):
+    if _decays_apart(group, decouples):
         on_device = isinstance(factor, Tensor)
         numbers["weight_decay"] = 0.0 if on_device else group["weight_decay"] / factor
     if part.eps != 1.0:
@@ -157,6 +162,8 @@ def _numbers(group: Mapping[str, Any], part: Part) -> dict[str, Any]:
     return numbers
 
 
-def _decays_apart(group: Mapping[str, Any]) -> bool:
+def _decays_apart(group: Mapping[str, Any], decouples: bool) -> bool:
     """Tell whether a group's weight decay is decoupled: no part of the gradient, but times lr."""
-    return bool(group.get("decoupled_weight_decay") and group["weight_decay"])
+    # torch's optimizers and pytorch_optimizer's have a name each for it.
+    said = group.get("decoupled_weight_decay", group.get("weight_decouple", decouples))
+    return bool(said and group.get("weight_decay"))

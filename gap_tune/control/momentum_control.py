@@ -16,7 +16,7 @@ from gap_tune.control.bias_correction import BiasCorrection, Part
 from gap_tune.control.learning_rate import Substitution, coupling
 from gap_tune.control.momentum import apply_beta2, group_momentum, set_momentum
 from gap_tune.control.references import References
-from gap_tune.control.update import update_of
+from gap_tune.control.update import decouples_decay, update_of
 from gap_tune.errors import check_range
 from gap_tune.theory.families import Update
 
@@ -44,8 +44,8 @@ class MomentumControl:
     ``param_groups[i]["coupled_lr"]``.
 
     Adam and its like divide their averages by a weight that is wrong once momentum has changed;
-    ``BiasCorrection`` puts that right in the same way. AdamW's weight decay stays that of
-    ``lr_ref``.
+    ``BiasCorrection`` puts that right in the same way. Decoupled weight decay, as AdamW's and
+    Muon's, stays that of ``lr_ref``.
 
     A momentum that was applied stays until the next one is, whatever else writes momentum. Groups
     that join later get it before their first step. Where the optimizer's state is loaded, momenta
@@ -84,7 +84,7 @@ class MomentumControl:
         self.couples = update is Update.SUM if couple_lr is None else couple_lr
         corrects = update is Update.CORRECTED_AVERAGE
         self._correction = BiasCorrection(optimizer) if corrects else None
-        self._substitution = Substitution(optimizer)
+        self._substitution = Substitution(optimizer, decouples=decouples_decay(optimizer))
         # What was applied to all groups, those included that join later; to some since then.
         self._everywhere: float | None = None
         self._applied: dict[int, float] = {}

@@ -85,9 +85,7 @@ class ScaleControl:
         products = self._products(momenta)
         if products is None:
             return
-        if self._late is None:
-            self._late = LateValues(LATE_STEPS if isinstance(products, Tensor) else 0)
-        arrived = self._late.exchange(products)
+        arrived = self._arrived(products)
         if arrived is None or not self._take_in(*arrived):
             return
         if self.region.is_on:
@@ -98,6 +96,14 @@ class ScaleControl:
                 steps=self.steps,
             )
         self.steps += 1
+
+    def _arrived(self, products: Tensor | list[float]) -> list[float] | None:
+        """Return the products to follow now: on a device those of some steps ago."""
+        if self._late is None:
+            if not isinstance(products, Tensor):
+                return products
+            self._late = LateValues(LATE_STEPS)
+        return self._late.exchange(products)
 
     def _take_in(self, product: float, slow: float) -> bool:
         # Both or none: a gradient that spoils one product spoils the other.

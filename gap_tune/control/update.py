@@ -8,6 +8,23 @@ from gap_tune.control.momentum import group_momentum
 from gap_tune.errors import UnsupportedError
 from gap_tune.theory.families import Update, family_of
 
+# Of the optimizers whose steps have a fixed size, those whose decay is no part of it.
+_DECOUPLED = ("Lion", "Muon")
+
+
+def decouples_decay(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether an optimizer multiplies weights by ``1 - lr * weight_decay``, unasked.
+
+    Muon and Lion do, and what is taken for a Muon; AdamW says so in its groups.
+
+    >>> decouples_decay(torch.optim.Muon([torch.nn.Parameter(torch.ones(2, 2))]))
+    True
+    """
+    family = family_of(optimizer)
+    if family is not None and family.update is not Update.MEMORYLESS:
+        return family.name in _DECOUPLED
+    return update_of(optimizer) is Update.FIXED_SIZE
+
 
 def update_of(optimizer: torch.optim.Optimizer) -> Update:
     """Return how an optimizer's update depends on its momentum.

@@ -122,12 +122,17 @@ class GradientReader:
 
     def values(self) -> Tensor:
         """Return the parameters themselves, at the coordinates and scaled as gradients are read."""
-        pieces = [
-            self._piece(parameter.detach(), start, length)
-            for parameter, start, length, _ in self._places
-        ]
-        values = torch.cat([torch.zeros(0, device=self.device), *pieces]).to(self.dtype)
-        return values if self._scale is None else values * self._scale
+        values = self.empty()
+        with torch.no_grad():
+            pieces = [
+                parameter.as_strided((length,), (1,), parameter.storage_offset() + start)
+                if plain and parameter.is_contiguous()
+                else self._piece(parameter.detach(), start, length)
+                for parameter, start, length, plain in self._places
+            ]
+            if pieces:
+                torch.cat(pieces, out=values)
+        return values if self._scale is None else values.mul_(self._scale)
 
     def has_gradient(self) -> bool:
         """Tell whether any of the parameters, sampled or not, has a gradient now."""

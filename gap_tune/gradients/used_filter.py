@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gap_tune.gradients.banks.base import power
 from gap_tune.gradients.banks.making import lives_on_host
 from gap_tune.gradients.banks.whitening import HostWhitening, Whitening
 from gap_tune.gradients.carrying import carried
@@ -64,7 +66,6 @@ class UsedFilter:
         self._reader = reader
         self._filters = torch.zeros(2, reader.size, device=reader.device, dtype=reader.dtype)
         self._bind_views()
-        self._limit = torch.finfo(reader.dtype).max ** 0.5
         self._host: HostWhitening | None = None
         self._device: Whitening | None = None
         if self._beta2 is not None:
@@ -100,9 +101,10 @@ class UsedFilter:
         if reading.reader is not self._reader:
             self._move(reading.reader)
         pole = self._pole(momenta)
-        decayed = self._decayed()
+        decayed = self._decayed(reading)
         if decayed is not None:
-            reading = replace(reading, gradient=reading.gradient + decayed)
+            reading = replace(reading, gradient=decayed)
+        self._follow_beta2()
         if lives_on_host(self._reader.device):
             return self._on(reading, pole)
         return self._beside(reading, pole)
@@ -112,18 +114,18 @@ class UsedFilter:
         """Do a step on the host, where a number can be read without waiting."""
         gradient, present = reading.gradient, reading.present
         usable = reading.usable is None or bool(reading.usable)
-        if not usable or not float(torch.linalg.vector_norm(gradient)) <= self._limit:
+        if not usable or not math.isfinite(power(gradient)):
             return [float("nan")] * 2
         judge = gradient
         if self._host is not None:
-            (judge,), _ = self._host.whiten(gradient, present)
+            (judge,) = self._host.whitened(gradient, present)
         products: list[float] = torch.mv(self._filters, judge).tolist()
         fresh = gradient * (1.0 - pole) if self._averages else gradient
         slow: float | Tensor = self._slow
         if present is not None:
             pole, slow = self._where(present, pole), self._where(present, slow)
-        self._used.mul_(pole).add_(fresh)
-        self._slowed.mul_(slow).add_(judge)
+        _advance(self._used, pole, fresh)
+        _advance(self._slowed, slow, judge)
         return products
 
     @torch.no_grad()
@@ -144,26 +146,47 @@ class UsedFilter:
         self._slowed.mul_(self._where(advances, self._slow)).add_(judge)
         return products
 
+    def _follow_beta2(self) -> None:
+        """Whiten with the optimizer's present beta2, which may be tuned as well."""
+        whitening = self._host or self._device
+        if whitening is None or not self._reader.parameters:
+            return
+        first, groups = self._reader.parameters[0], self._optimizer.param_groups
+        group = next((g for g in groups if any(p is first for p in g["params"])), groups[0])
+        beta2 = group["betas"][1]
+        # Asking a device would wait for it.
+        if isinstance(beta2, Tensor) and not beta2.is_cpu:
+            return
+        if float(beta2) != self._beta2:
+            self._beta2 = float(beta2)
+            whitening.use((self._beta2,))
+
     def _where(self, advances: Tensor, pole: float | Tensor) -> Tensor:
         """Return the poles where coordinates advance, and 1 where they stay, in their dtype."""
         pole = torch.as_tensor(pole, dtype=self._reader.dtype, device=self._reader.device)
         return torch.where(advances, pole, 1.0)
 
-    def _decayed(self) -> Tensor | None:
-        """Return what weight decay adds to the gradients, shape (n,); None where it does not."""
+    @torch.no_grad()
+    def _decayed(self, reading: Reading) -> Tensor | None:
+        """Return the gradient with its weight decay, shape (n,); None where there is none."""
         groups = self._optimizer.param_groups if self._decays else []
-        decays = {
-            # A gradient that is ascended has the other sign.
-            p: (-1.0 if group.get("maximize") else 1.0) * float(group["weight_decay"])
-            for group in groups
-            if group["weight_decay"] and not group.get("decoupled_weight_decay")
-            for p in group["params"]
-            if p.grad is not None
-        }
-        if not decays:
+        factors = [_decay_in_gradient(group) for group in groups]
+        if not any(factors):
             return None
-        factor = self._each(decays, self._decay)
-        return self._reader.values() * factor
+        factor: float | Tensor = factors[0]
+        # Asking each parameter costs as much as reading it; where they are alike, nobody asks.
+        if reading.present is not None or factors.count(factors[0]) < len(factors):
+            decays = {
+                p: decay
+                for group, decay in zip(groups, factors, strict=True)
+                for p in group["params"]
+                if p.grad is not None
+            }
+            factor = self._each(decays, self._decay)
+        values = self._reader.values()
+        if isinstance(factor, Tensor):
+            return torch.addcmul(reading.gradient, values, factor)
+        return torch.add(reading.gradient, values, alpha=factor)
 
     def _each(self, numbers: Mapping[Tensor, float], known: dict[Any, Tensor]) -> float | Tensor:
         """Return a number of every observed coordinate, a plain one where they are equal."""
@@ -221,3 +244,19 @@ class UsedFilter:
         mine = {name: tensor.shape for name, tensor in self._tensors().items() if name != "mass"}
         if all(name in state and state[name].shape == shape for name, shape in mine.items()):
             self._load(state)
+
+
+def _decay_in_gradient(group: Mapping[str, Any]) -> float:
+    """Return the weight decay that is part of a group's gradients; 0 where it is decoupled."""
+    if not group["weight_decay"] or group.get("decoupled_weight_decay"):
+        return 0.0
+    # A gradient that is ascended has the other sign.
+    return (-1.0 if group.get("maximize") else 1.0) * float(group["weight_decay"])
+
+
+def _advance(row: Tensor, pole: float | Tensor, fresh: Tensor) -> None:
+    """Let a filter take in what is fresh, in one call where its pole is a number."""
+    if isinstance(pole, Tensor):
+        row.mul_(pole).add_(fresh)
+    else:
+        torch.add(fresh, row, alpha=pole, out=row)

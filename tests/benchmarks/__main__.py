@@ -1,4 +1,4 @@
-"""make bench: measure, print a table, write bench_results/step_time.json. Needs torch and NumPy."""
+"""make bench: measure, print a table, write bench_results/step_time.json. Needs torch and Ray."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.memory import extra_memory
+from tests.benchmarks.shapes import MODELS
 from tests.benchmarks.step_time import Row, as_dicts, measure
 
 
@@ -17,14 +18,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=6.0, help="per row")
     parser.add_argument("--out", type=Path, default=Path("bench_results"))
+    parser.add_argument("--threads", type=int, help="of torch; by default as many as it takes")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=tuple(MODELS))
+    parser.add_argument("--only", default="", help="cases whose name holds this")
     arguments = parser.parse_args()
 
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    chosen = {"models": arguments.models, "only": arguments.only}
     threads = torch.get_num_threads()
     print(f"torch {torch.__version__}, {threads} threads, {platform.processor() or 'CPU'}")
-    rows = measure(torch.device("cpu"), arguments.seconds)
+    rows = measure(torch.device("cpu"), arguments.seconds, **chosen)
     if torch.cuda.is_available():
         print(torch.cuda.get_device_name())
-        rows += measure(torch.device("cuda"), arguments.seconds)
+        rows += measure(torch.device("cuda"), arguments.seconds, **chosen)
     show(rows)
     if not torch.cuda.is_available():
         print("GPU: not measured, none here")

@@ -225,6 +225,19 @@ def test_bug_the_learning_rate_of_a_step_of_fixed_size_is_not_coupled() -> None:
     torch.testing.assert_close(changed, (before - same.detach()).norm())
 
 
+def test_bug_the_scale_leaves_the_decoupled_weight_decay_of_muon_alone() -> None:
+    weight = torch.nn.Parameter(torch.ones(4, 4))
+    # The orthogonalised step of no gradient is none: what moves the weight is its decay.
+    weight.grad = torch.zeros(4, 4)
+    o = torch.optim.Muon([weight], lr=0.1, weight_decay=0.5)
+    control = hooked(o)
+    control.scale = 0.25
+    o.step()
+    torch.testing.assert_close(weight.detach(), torch.full((4, 4), 1.0 - 0.1 * 0.5))
+    assert o.param_groups[0]["lr"] == 0.1
+    assert o.param_groups[0]["weight_decay"] == 0.5
+
+
 @pytest.mark.parametrize("kind", [torch.optim.RMSprop, torch.optim.SGD])
 def test_sums_of_gradients_are_coupled(kind: type[torch.optim.Optimizer]) -> None:
     assert MomentumControl(kind([parameter()], lr=0.1, momentum=0.9)).couples  # type: ignore[call-arg]

@@ -416,3 +416,25 @@ def test_two_runs_are_the_same_bit_for_bit() -> None:
 
 def test_the_scale_is_found_by_its_public_name() -> None:
     assert gap_tune.TrustRegion is TrustRegion
+
+
+def test_bug_products_are_whitened_by_the_beta2_in_use() -> None:
+    params = parameters()
+    o = torch.optim.Adam(params, lr=1e-3, betas=(0.9, 0.999))
+    monitor = GradientMonitor(o, sample=None)
+    used = used_filter.UsedFilter(monitor, o, 0.99)
+    found: list[float] = []
+    o.register_step_pre_hook(lambda *_: found.append(used.products(0.9)[0]))  # type: ignore[index, arg-type]
+    moment, filtered, missing, expected = 0.0, 0.0, 1.0, []
+    for step in range(8):
+        beta2 = 0.999 if step < 4 else 0.5
+        o.param_groups[0]["betas"] = (0.9, beta2)
+        for p, fresh in zip(params, gradients(step, params), strict=True):
+            p.grad = fresh
+        o.step()
+        g = np.concatenate([p.grad.numpy().ravel() for p in params]).astype(float)  # type: ignore[union-attr]
+        moment, missing = beta2 * moment + (1 - beta2) * g**2, missing * beta2
+        judge = g / (np.sqrt(moment / (1 - missing)) + 1e-8)
+        expected.append(float(np.sum(judge * filtered)))
+        filtered = 0.9 * filtered + 0.1 * g
+    assert found == pytest.approx(expected, rel=1e-4)

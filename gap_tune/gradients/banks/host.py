@@ -13,6 +13,7 @@ from gap_tune.gradients.banks.base import (
     VALIDATION_WEIGHT,
     WEIGHT,
     copy_checked,
+    power,
     with_masses_like,
 )
 from gap_tune.gradients.banks.whitening import HostWhitening, wide_dtype
@@ -108,7 +109,7 @@ class HostFilterBank:
         self._steps += 1
 
     def _is_finite(self, gradient: Tensor) -> bool:
-        return float(torch.linalg.vector_norm(gradient)) ** 2 <= self._limit
+        return power(gradient) <= self._limit
 
     def _add(self, sums: list[float], dots: list[float], spare: int, price: float) -> None:
         """Decay a judge's sums and add its products with all rows, lags from 0 on, and W."""

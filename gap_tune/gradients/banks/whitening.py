@@ -71,6 +71,12 @@ class Whitening:
         corrected = self._moment / self._mass.clamp_min(1e-30).to(self._moment.dtype)
         return torch.where(self._moment > 0, self._root / (corrected.sqrt() + self._eps), 0.0)
 
+    def use(self, betas2: Sequence[float]) -> None:
+        """Go on with other values of beta2, as many as before."""
+        # To fill waits for no device, as a copy from the host would.
+        for row, beta2 in zip(self._beta2, betas2, strict=True):
+            row.fill_(beta2)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by name."""
         return {"moment": self._moment, "mass": self._mass}
@@ -109,6 +115,16 @@ class HostWhitening:
             gradient: As for ``Whitening``.
             present: As for ``Whitening``.
         """
+        inverse = self._take_in(gradient, present)
+        prices = [float(torch.mv(self._weights, each)) for each in inverse]
+        return [each.mul_(gradient) for each in inverse], prices
+
+    def whitened(self, gradient: Tensor, present: Tensor | None = None) -> list[Tensor]:
+        """Do as ``whiten``, but without ``W``."""
+        return [each.mul_(gradient) for each in self._take_in(gradient, present)]
+
+    def _take_in(self, gradient: Tensor, present: Tensor | None) -> list[Tensor]:
+        """Take in a finite gradient; return ``1 / c_j`` for each beta2."""
         if present is not None:
             self.widen()
         wide = wide_dtype(self._weights.device)
@@ -119,10 +135,7 @@ class HostWhitening:
             self._moments[i].mul_(keep).addcmul_(gradient, gradient, value=1.0 - beta2)
             self._masses[i] = keep * self._masses[i] + (1.0 - keep)
         inverse = self._inverse_costs()
-        if present is not None:
-            inverse = [each.mul_(present) for each in inverse]
-        prices = [float(torch.mv(self._weights, each)) for each in inverse]
-        return [each.mul_(gradient) for each in inverse], prices
+        return inverse if present is None else [each.mul_(present) for each in inverse]
 
     def divide(self, gradient: Tensor) -> list[Tensor]:
         """Return a held-out gradient divided by the present costs, for each beta2."""
@@ -144,6 +157,10 @@ class HostWhitening:
                 corrected = torch.add(self._eps, deviation, alpha=factor)
             inverse.append(self._root / corrected)
         return inverse
+
+    def use(self, betas2: Sequence[float]) -> None:
+        """Go on with other values of beta2, as many as before."""
+        self._betas2 = betas2
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as ``Whitening`` does, as copies."""
