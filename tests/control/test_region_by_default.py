@@ -89,10 +89,12 @@ def attached(config: dict[str, Any] | None, **options: Any) -> torch.optim.Optim
 
 def test_argument_goes_over_configuration_and_that_over_the_rule() -> None:
     off, on = TrustRegion.off(), TrustRegion(start=0.5)
-    assert train(attached(None), 1) == [pytest.approx(0.03, rel=0.02)]
+    assert train(attached(section(mode="scheduler")), 1) == [pytest.approx(0.03, rel=0.02)]
     assert train(attached(section(mode="fixed")), 1) == [0.1]
     assert train(attached(section(trust_region={"span": 1})), 3) == [0.1] * 3
-    assert train(attached(section(trust_region=None)), 1) == [pytest.approx(0.03, rel=0.02)]
+    assert train(attached(section(mode="scheduler", trust_region=None)), 1) == [
+        pytest.approx(0.03, rel=0.02)
+    ]
     assert train(attached(section(trust_region={"span": 1}), trust_region=on), 1) == [
         pytest.approx(0.05, rel=0.02)
     ]
@@ -104,15 +106,22 @@ def test_argument_goes_over_configuration_and_that_over_the_rule() -> None:
     ]
 
 
+def test_what_asks_for_no_tuning_keeps_its_learning_rate() -> None:
+    assert train(attached(None), 3) == [0.1] * 3
+    assert train(attached({"lr": 0.1}), 3) == [0.1] * 3
+    assert train(attached(section(metric="loss")), 3) == [0.1] * 3
+    assert train(attached(None, trust_region={}), 1) == [pytest.approx(0.03, rel=0.02)]
+
+
 @pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW])
 def test_adam_s_default_candidates_are_those_of_its_region(kind: Any) -> None:
     assert kind([parameter()]).statistics().candidates == SCALED_ADAM_CANDIDATES
     for options in ({"trust_region": TrustRegion.off()}, {"rule": AlignmentRule.paper()}):
         assert kind([parameter()], **options).statistics().candidates == ADAM_CANDIDATES
     torch_kind = getattr(torch.optim, kind.__name__)
-    trial = attach(torch_kind([parameter()]))
+    trial = attach(torch_kind([parameter()]), section(mode="scheduler"))
     assert trial.statistics().candidates == SCALED_ADAM_CANDIDATES
-    trial = attach(torch_kind([parameter()]), trust_region=TrustRegion.off())
+    trial = attach(torch_kind([parameter()]), {}, trust_region=TrustRegion.off())
     assert trial.statistics().candidates == DEFAULT_CANDIDATES
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
+from gap_tune.control.trust_region import TrustRegion
 from gap_tune.errors import GapTuneError, InvalidValueError
 from gap_tune.rules import Decision, MomentumRule, get_rule
 from gap_tune.tune import keys
@@ -49,7 +50,9 @@ class GapScheduler(SchedulerWrapper):
         scheduler: The scheduler to wrap; default FIFO.
         rule: Chooses the momentum; default ``AlignmentRule()``. A trial whose configuration names
             a rule of its own (``config["gap"]["rule"]``, as of ``gap_tune.rules.get_rule``) is
-            decided by that one, so that arms with different rules may run in one study.
+            decided by that one, so that arms with different rules may run in one study. Whether
+            learning rates follow the agreement is the rule's to say (``MomentumRule.scales_lr``)
+            where a configuration does not.
         momentum: The configuration key of the momentum; a path ("train_loop_config/momentum")
             where configurations are nested. What ``GapSearch`` supplies is known without.
         min_steps: Optimizer steps between two changes of one trial's momentum.
@@ -60,7 +63,8 @@ class GapScheduler(SchedulerWrapper):
             the seed only, as long as they are within a factor of two in steps; None, the default,
             judges each trial by itself, which is all that a restart can repeat exactly.
         seed_key: The configuration key of the seed, for ``pool``.
-        dry_run: Whether to log decisions only, and send none.
+        dry_run: Whether to log decisions only, and send none; learning rates stay, too, unless a
+            configuration names a trust region.
 
     Raises:
         InvalidValueError: When ``min_steps`` is no positive integer, ``dead_band`` is negative or
@@ -120,7 +124,24 @@ class GapScheduler(SchedulerWrapper):
                 "trials that restart miss one decision, and results do not show decisions: "
                 "Ray does not say when trials start and report"
             )
+        self._settle_region(trial)
         super().on_trial_add(tune_controller, trial)
+
+    def _settle_region(self, trial: Any) -> None:
+        """Write into a trial's section that its learning rate stays, where it has to be told.
+
+        A section that names no trust region leaves it to the rule, which is the scheduler's where
+        it names none either. And a dry run changes nothing that the user has not asked for.
+        """
+        try:
+            own = keys.section(trial.config)
+            if own.get("mode") != keys.MODE_SCHEDULER or own.get(keys.TRUST_REGION) is not None:
+                return
+            asks = own.get(keys.RULE) is not None or self._decider.rule.scales_lr
+            if isinstance(own, MutableMapping) and (self._dry_run or not asks):
+                own[keys.TRUST_REGION] = TrustRegion.off().to_dict()
+        except Exception as error:
+            self._complain("its learning rate may follow the agreement", trial, error)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""

@@ -64,7 +64,8 @@ def attach(
             the momentum, but in trials whose momentum is fixed; its settings as a mapping do, too.
             None takes ``config["gap"]["trust_region"]``, or what the rule asks for where there is
             none (``MomentumRule.scales_lr``): it follows, but with the papers' rule and the rules
-            "fixed" and "horizon". A rule that only ``GapScheduler`` was given is not asked.
+            "fixed" and "horizon". So it does not where nothing asks for tuning: in the mode of a
+            configuration that names none, without ``rule``.
             ``TrustRegion.off()`` leaves the learning rate as it is. A checkpoint of a trial that
             trained without a region goes on without, unless one is named here or there.
         **monitor_options: ``candidates, sample, decay, lags, every`` of ``GradientMonitor``. Where
@@ -146,11 +147,13 @@ def make_tuning(
         return Observed(optimizer, betas2=betas2, **monitor_options)
     asks = known_rule(own.get(keys.RULE)) if rule is None else rule
     asked = own.get(keys.TRUST_REGION) if trust_region is None else trust_region
+    # What asks for no tuning is only looked at.
+    asks_for_scale = mode is not None and getattr(asks, "scales_lr", True)
     options = {
         "betas2": betas2,
         "couple_lr": getattr(asks, "couple_lr", None) if couple_lr is None else couple_lr,
         "reference_momentum": own.get("reference_momentum"),
-        "trust_region": RegionChoice.of(asked, rules_ask=getattr(asks, "scales_lr", True)),
+        "trust_region": RegionChoice.of(asked, rules_ask=asks_for_scale),
         **monitor_options,
     }
     if mode == keys.MODE_TRIAL:

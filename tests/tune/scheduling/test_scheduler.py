@@ -22,8 +22,10 @@ from ray.tune.schedulers.pb2 import PB2
 from gap_tune import (
     AlignmentRule,
     Decision,
+    FixedMomentum,
     GapScheduler,
     Reason,
+    TrustRegion,
 )
 from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.tune.ray_private import delivery
@@ -214,3 +216,29 @@ def test_schedulers_that_cannot_be_wrapped_are_refused_with_what_to_do_instead(
 def test_options_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         GapScheduler(**arguments)
+
+
+def test_learning_rates_of_a_dry_run_stay(study: Callable[..., Study]) -> None:
+    assert region_of(study(dry_run=True)) == TrustRegion.off()
+    assert region_of(study(dry_run=True), rule="alignment") == TrustRegion.off()
+    # What a configuration names was asked for.
+    asked = TrustRegion(span=3)
+    assert region_of(study(dry_run=True), trust_region=asked.to_dict()) == asked
+
+
+def test_learning_rates_stay_where_the_scheduler_s_rule_wants_them_to(
+    study: Callable[..., Study],
+) -> None:
+    assert region_of(study(rule=AlignmentRule.paper())) == TrustRegion.off()
+    assert region_of(study(rule=FixedMomentum())) == TrustRegion.off()
+    assert region_of(study()) is None
+    assert region_of(study(rule=FixedMomentum()), rule="alignment") is None
+    assert region_of(study(rule=FixedMomentum()), mode="fixed") is None
+    assert region_of(study(rule=FixedMomentum()), mode="trial") is None
+
+
+def region_of(study: Study, mode: str = "scheduler", **section: Any) -> TrustRegion | None:
+    """Return the trust region in the section of a trial that the scheduler was told of."""
+    trial = study.add(gap={"mode": mode, **section})
+    named = trial.config["gap"].get("trust_region")
+    return None if named is None else TrustRegion.of(named)
