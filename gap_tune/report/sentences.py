@@ -38,8 +38,7 @@ def means(comparison: Comparison) -> str:
 def best_rates(sweep: Sweep) -> str:
     """Return at which learning rates a study that sweeps them compares its arms.
 
-        >>> from gap_tune.report.search_curve import MOST_TRIALS
-    from gap_tune.report.sweep import Sweep
+        >>> from gap_tune.report.sweep import Sweep
         >>> best_rates(Sweep({"gap": (0.1, 0.3)}, {}, {}, "min"))
         'at the best of its 2 learning rates'
     """

@@ -44,6 +44,8 @@ MOMENTUM_KEY = "momentum_key"
 RULE = "rule"
 # A section holds here how the trust region follows the agreement, where the rule is not to say.
 TRUST_REGION = "trust_region"
+# What it holds where learning rates stay as they are.
+NO_TRUST_REGION = {"span": 1.0}
 
 # What a study may want of its metric, as Ray Tune calls it.
 OBJECTIVE_MODES = ("min", "max")

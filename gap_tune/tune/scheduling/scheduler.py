@@ -10,7 +10,6 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from gap_tune.control.trust_region import TrustRegion
 from gap_tune.errors import GapTuneError, InvalidValueError
 from gap_tune.rules import Decision, MomentumRule, get_rule
 from gap_tune.tune import keys
@@ -139,7 +138,7 @@ class GapScheduler(SchedulerWrapper):
                 return
             asks = own.get(keys.RULE) is not None or self._decider.rule.scales_lr
             if isinstance(own, MutableMapping) and (self._dry_run or not asks):
-                own[keys.TRUST_REGION] = TrustRegion.off().to_dict()
+                own[keys.TRUST_REGION] = dict(keys.NO_TRUST_REGION)
         except Exception as error:
             self._complain("its learning rate may follow the agreement", trial, error)
 
