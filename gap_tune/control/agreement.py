@@ -9,16 +9,17 @@ from typing import Any
 
 @dataclass
 class Agreement:
-    """``z = E[x] / sqrt(E[x^2])`` of the products ``x_t = <g_t, m_{t-1}>``, in [-1, 1].
+    """``z = E[x] / E[|x|]`` of the products ``x_t = <g_t, m_{t-1}>``, in [-1, 1].
 
     The means forget by ``memory`` a step. Free of units: multiplying loss, gradients or learning
-    rate by anything changes nothing.
+    rate by anything changes nothing. By absolute values rather than squares, of which one large
+    product alone would make ``z`` small: where training blows up, each product is larger than all
+    before, and nothing would oppose it.
 
     Attributes:
         memory: Factor in [0, 1) by which the sums shrink each step.
         products: Decayed sum of ``x``.
-        squares: Decayed sum of ``x^2``.
-        weight: Their decayed weight.
+        sizes: Decayed sum of ``|x|``.
 
     >>> agreement = Agreement(memory=0.9)
     >>> agreement.value
@@ -31,26 +32,23 @@ class Agreement:
 
     memory: float
     products: float = 0.0
-    squares: float = 0.0
-    weight: float = 0.0
+    sizes: float = 0.0
 
     @property
     def value(self) -> float:
         """``z``; 0 before the first product that is not 0."""
-        if self.squares == 0.0:
+        if self.sizes == 0.0:
             return 0.0
-        root = math.sqrt(self.squares) * math.sqrt(self.weight)
         # Rounding may lead out of the interval.
-        return min(max(self.products / root, -1.0), 1.0)
+        return min(max(self.products / self.sizes, -1.0), 1.0)
 
     def take_in(self, product: float) -> bool:
         """Take in a step's product, and return whether it was one: NaN and infinity are none."""
-        square = product * product
-        if not math.isfinite(square):
+        # So no sum overflows.
+        if not math.isfinite(product * product):
             return False
         self.products = self.memory * self.products + product
-        self.squares = self.memory * self.squares + square
-        self.weight = self.memory * self.weight + 1.0
+        self.sizes = self.memory * self.sizes + abs(product)
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -59,5 +57,4 @@ class Agreement:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what ``state_dict`` returned, with the memory of here."""
-        self.products, self.squares = float(state["products"]), float(state["squares"])
-        self.weight = float(state["weight"])
+        self.products, self.sizes = float(state["products"]), float(state["sizes"])

@@ -70,12 +70,12 @@ class TrustRegion:
     floor: float = 0.02
     start: float = 0.3
     start_gain: float = 0.1
-    start_steps: float = 100.0
+    start_steps: float = 50.0
     fade_steps: float = 200.0
     memory: float = 0.9
     slow: float = 0.99
     slow_memory: float = 0.97
-    opposition: float = 0.5
+    opposition: float = 0.6
     pull: float = 0.05
 
     def __post_init__(self) -> None:

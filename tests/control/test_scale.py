@@ -107,8 +107,8 @@ class Hand:
         memory = self.region.slow_memory if place else self.region.memory
         weights = memory ** np.arange(t + 1)[::-1]
         seen = np.array([each[place] for each in self.products[: t + 1]])
-        power = np.average(seen**2, weights=weights)
-        return float(np.average(seen, weights=weights) / math.sqrt(power)) if power else 0.0
+        size = np.average(np.abs(seen), weights=weights)
+        return float(np.average(seen, weights=weights) / size) if size else 0.0
 
 
 def test_scale_follows_the_products_with_torchs_own_momentum_buffer() -> None:
@@ -205,7 +205,10 @@ def test_bug_with_a_closure_the_first_step_was_not_scaled(name: str) -> None:
 
 @pytest.mark.parametrize("correlation", [0.8, 0.2, -0.6])
 def test_agreement_of_autoregressive_gradients_is_what_theory_says(correlation: float) -> None:
-    """``E[x] = rho s / (1 - beta rho)``; of Gaussians ``E[x^2] = E[g^2] E[m^2] + 2 E[x]^2``."""
+    """``E[x] = rho / (1 - beta rho)``; of Gaussians of correlation r, by the angle between them.
+
+    ``E|x| = 2 / pi (sqrt(1 - r^2) + r asin(r))`` times their standard deviations.
+    """
     beta, steps = 0.8, 20_000
     rng = np.random.default_rng(3)
     noise = rng.normal(size=steps) * math.sqrt(1 - correlation**2)
@@ -222,7 +225,9 @@ def test_agreement_of_autoregressive_gradients_is_what_theory_says(correlation: 
         control.follow(beta)
     mean = correlation / (1 - beta * correlation)
     power = (1 + beta * correlation) / ((1 - beta**2) * (1 - beta * correlation))
-    assert control.agreement == pytest.approx(mean / math.sqrt(power + 2 * mean**2), abs=0.02)
+    r = mean / math.sqrt(power)
+    size = (math.sqrt(1 - r**2) + r * math.asin(r)) * 2 / math.pi
+    assert control.agreement == pytest.approx(r / size, abs=0.02)
 
 
 @pytest.mark.parametrize("family", [torch.optim.SGD, torch.optim.AdamW])
