@@ -1,4 +1,4 @@
-"""Without Ray: an optimizer with torch's own arguments that tunes its momentum as it trains.
+"""Without Ray: an optimizer with torch's own arguments that tunes itself as it trains.
 
 Beside it torch's SGD with the usual momentum 0.9, same data order and same initial weights, at
 three learning rates. It takes a few seconds on one core.
@@ -38,4 +38,4 @@ if __name__ == "__main__":
         fixed, _ = train(partial(torch.optim.SGD, lr=lr, momentum=0.9))
         tuned, optimizer = train(partial(gap_tune.optim.SGD, lr=lr, momentum=0.9))
         print(f"lr {lr:g}: loss {fixed:.3f} at momentum 0.9, {tuned:.3f} tuned")
-        print(f"  at the end {optimizer.momentum:g}: {optimizer.decision.explanation}")
+        print(f"  at the end {optimizer.scale:.2g} times that rate, at momentum {optimizer.momentum:g}")
