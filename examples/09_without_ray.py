@@ -38,4 +38,5 @@ if __name__ == "__main__":
         fixed, _ = train(partial(torch.optim.SGD, lr=lr, momentum=0.9))
         tuned, optimizer = train(partial(gap_tune.optim.SGD, lr=lr, momentum=0.9))
         print(f"lr {lr:g}: loss {fixed:.3f} at momentum 0.9, {tuned:.3f} tuned")
-        print(f"  at the end {optimizer.scale:.2g} times that rate, at momentum {optimizer.momentum:g}")
+        times, momentum = optimizer.scale, optimizer.momentum
+        print(f"  at the end {times:.2g} times that rate, at momentum {momentum:g}")

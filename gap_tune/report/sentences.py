@@ -38,9 +38,9 @@ def means(comparison: Comparison) -> str:
 def best_rates(sweep: Sweep) -> str:
     """Return at which learning rates a study that sweeps them compares its arms.
 
-        >>> from gap_tune.report.sweep import Sweep
-        >>> best_rates(Sweep({"gap": (0.1, 0.3)}, {}, {}, "min"))
-        'at the best of its 2 learning rates'
+    >>> from gap_tune.report.sweep import Sweep
+    >>> best_rates(Sweep({"gap": (0.1, 0.3)}, {}, {}, "min"))
+    'at the best of its 2 learning rates'
     """
     return f"at the best of its {sweep.count} learning rates"
 
