@@ -17,8 +17,8 @@ def decouples_decay(optimizer: torch.optim.Optimizer) -> bool:
 
     Muon and Lion do, and what is taken for a Muon; AdamW says so in its groups.
 
-    >>> decouples_decay(torch.optim.Muon([torch.nn.Parameter(torch.ones(2, 2))]))
-    True
+    >>> decouples_decay(torch.optim.SGD([torch.nn.Parameter(torch.ones(2, 2))]))
+    False
     """
     family = family_of(optimizer)
     if family is not None and family.update is not Update.MEMORYLESS:
