@@ -245,6 +245,16 @@ def test_a_self_tuning_optimizer_trains_in_the_region_of_its_study() -> None:
         attach(asked, section(mode="trial", trust_region=narrow))
 
 
+def test_bug_trials_failed_whose_optimizer_has_a_region_of_its_own_once_a_search_narrowed_it() -> (
+    None
+):
+    asked = optim.SGD([parameter()], lr=0.1, trust_region=TrustRegion(start=0.7))
+    attach(asked, section(mode="trial", trust_region={"span": 3.0}, lr_reason="moved"))
+    assert train(asked, 1) == [pytest.approx(0.07, rel=0.02)]
+    with pytest.raises(InvalidValueError, match="a trust region must be"):
+        attach(asked, section(mode="trial", trust_region={"spam": 1}, lr_reason="moved"))
+
+
 def test_a_region_that_a_study_changes_in_mid_training_keeps_the_scale_within_it() -> None:
     optimizer = optim.AdamW([parameter()], lr=0.01)
     train(optimizer, 60)

@@ -166,14 +166,19 @@ def make_tuning(
 
 def _enter_region(optimizer: torch.optim.Optimizer, own: Mapping[str, Any]) -> None:
     """Let a self-tuning optimizer train in the region that the configuration names, if it can."""
-    region = own.get(keys.TRUST_REGION)
-    if region is None:
+    if own.get(keys.TRUST_REGION) is None:
         return
+    region = TrustRegion.of(own[keys.TRUST_REGION])
     enter = getattr(optimizer, "enter_region", None)
-    if enter is not None:
-        enter(TrustRegion.of(region))
-    elif TrustRegion.of(region).is_on:
-        _refuse_options(optimizer, **_named(keys.TRUST_REGION, own))
+    try:
+        if enter is not None:
+            enter(region)
+        elif region.is_on:
+            _refuse_options(optimizer, **_named(keys.TRUST_REGION, own))
+    except InvalidValueError:
+        # What GapSearch narrowed gives way; else all but the first trials of a study would fail.
+        if "lr_reason" not in own:
+            raise
 
 
 def _named(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
