@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ray.train._internal.session import _TrainingResult, shutdown_session
@@ -19,9 +19,11 @@ __all__ = [
 ]
 
 
-def continue_from(trial: Any, folder: Path, result: dict[str, Any]) -> None:
+def continue_from(
+    trial: Any, folder: Path | PurePosixPath, result: dict[str, Any], filesystem: Any = None
+) -> None:
     """Let a trial start from the checkpoint in a folder, which came with a result."""
-    saved = _TrainingResult(Checkpoint(str(folder)), result)
+    saved = _TrainingResult(Checkpoint(str(folder), filesystem=filesystem), result)
     trial.run_metadata.checkpoint_manager._latest_checkpoint_result = saved
 
 

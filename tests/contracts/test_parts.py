@@ -14,6 +14,7 @@ from ray.tune.integration import ray_train
 from ray.tune.logger import JsonLoggerCallback
 
 from gap_tune.tune.ray_private import results, watching
+from gap_tune.tune.ray_private.storage import checkpoints
 
 
 def test_fact_1_a_pending_trial_has_no_actor() -> None:
@@ -48,10 +49,10 @@ def test_fact_14_a_trial_whose_checkpoint_is_gone_starts_anew(tmp_path: Path) ->
     folder.mkdir()
     result = _TrainingResult(tune.Checkpoint.from_directory(str(folder)), {})
     trial.run_metadata.checkpoint_manager._latest_checkpoint_result = result
-    watching.forget_lost_checkpoint(trial)
+    checkpoints.replace_lost_checkpoint(trial)
     assert TuneController._schedule_trial_restore(Controller(), trial) is True
     folder.rmdir()
-    watching.forget_lost_checkpoint(trial)
+    checkpoints.replace_lost_checkpoint(trial)
     message = "Ray finds the checkpoint to start from elsewhere"
     assert TuneController._schedule_trial_restore(Controller(), trial) is False, message
     assert scheduled == ["restore"]

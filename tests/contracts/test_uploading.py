@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.fs
 from ray import tune
 from ray.train._internal.storage import StorageContext, _FilesystemSyncer
 
-from gap_tune.tune.ray_private.uploading import upload_whole
+from gap_tune.tune.ray_private.storage.uploading import upload_whole
 
 
 def test_fact_31_an_experiment_is_uploaded_by_the_managers_syncer(
@@ -17,6 +18,7 @@ def test_fact_31_an_experiment_is_uploaded_by_the_managers_syncer(
 ) -> None:
     """A study's folder holds what Ray's own upload would have brought."""
     seen: list[str] = []
+    managers: list[Any] = []
 
     class Spy(tune.Callback):
         def on_step_end(self, iteration: int, trials: list[object], **info: object) -> None:
@@ -30,6 +32,7 @@ def test_fact_31_an_experiment_is_uploaded_by_the_managers_syncer(
             assert upload_whole(controller)
             assert controller._checkpoint_manager._storage is first
             seen.append(type(first.syncer).__name__)
+            managers.append(controller._checkpoint_manager)
 
     def train(config: dict[str, float]) -> None:
         for _ in range(3):
@@ -45,6 +48,10 @@ def test_fact_31_an_experiment_is_uploaded_by_the_managers_syncer(
     ).fit()
     assert not results.errors
     assert {"step", "_FilesystemSyncer"} <= set(seen)
+    # Ray has asked for both paths, and they are at the end what they were at its first turn.
+    kept = managers[0]._storage
+    for name in ("experiment_driver_staging_path", "experiment_fs_path"):
+        assert vars(kept)[name] == getattr(kept._context, name)
     assert all(len(result.metrics_dataframe) == 3 for result in results)
     assert StorageContext(str(tmp_path), "run").experiment_fs_path == str(tmp_path / "run")
     names = {path.name.partition("-")[0] for path in (tmp_path / "run").iterdir()}

@@ -96,7 +96,8 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         super().on_trial_add(tune_controller, trial)
 
     def on_start(self, trial: Any) -> None:
-        from gap_tune.tune.ray_private import experiment_files, results
+        from gap_tune.tune.ray_private import results
+        from gap_tune.tune.ray_private.storage import experiment_files
 
         self.starts.append((trial.config["marker"], results.checkpoint_metrics(trial)))
         trial.temporary_state.ray_actor.execute.remote(partial(note, "start"))

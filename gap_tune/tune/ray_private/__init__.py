@@ -64,5 +64,18 @@ number, and ``tests/contracts`` checks each against the installed version (``tes
     ``basic-variant-state-*.json``, both after the trials;
 31. an experiment is uploaded by the ``syncer`` of what the controller's ``_checkpoint_manager`` has
     as ``_storage``, from the driver's folder to the experiment's, right after the controller's
-    thread has written the experiment's state there; what to do, ``_sync_up_command`` says.
+    thread has written the experiment's state there; what to do, ``_sync_up_command`` says;
+32. a controller's ``_actor_manager`` is all that it asks about processes, by the methods of
+    ``VirtualActors``; an actor is told by ``set_on_start``, ``set_on_stop`` and ``set_on_error``
+    what to call, and ``schedule_actor_task`` returns what ``trial.temporary_state.saving_to``
+    wraps, whose ``resolve`` is all that schedulers ask of it;
+33. the trials that a controller goes through are in its sets of trials, its ``_trials`` and
+    ``_pending_trials_list``, and in what ``_resources_to_pending_trials`` has by default;
+34. trials are named by ``Trial.generate_id``, those of a ``BasicVariantGenerator`` begin with its
+    ``_uuid_prefix``, and this one's controller has as many trials pending as
+    ``TUNE_MAX_PENDING_TRIALS_PG`` says;
+35. a controller saves a study by ``save_to_dir`` when ``checkpoint`` finds it due, or its
+    ``_checkpoint_manager`` has ``_should_force_sync_up``, and ``resume`` restores it from what
+    ``_find_newest_experiment_checkpoint`` finds; where the driver keeps files, an experiment's
+    ``_storage_context_cls`` says.
 """

@@ -26,6 +26,10 @@ class LiveFIFO(FIFOScheduler):
         self._added += 1
         self._numbers.setdefault(trial.trial_id, self._added)
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Forget the trial; if it is tried again it is added again, as the last one."""
+        self._numbers.pop(trial.trial_id, None)
+
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Forget the trial."""
         self._numbers.pop(trial.trial_id, None)
@@ -46,3 +50,9 @@ class LiveFIFO(FIFOScheduler):
 
     def _place(self, trial: Any) -> int:
         return self._numbers.get(trial.trial_id, self._added)
+
+
+def runs_in_order(scheduler: Any) -> bool:
+    """Tell whether a scheduler leaves it to Ray's FIFO which trial runs, as ASHA does."""
+    chooses = type(scheduler).choose_trial_to_run
+    return bool(chooses is FIFOScheduler.choose_trial_to_run)

@@ -65,6 +65,15 @@ def takes_points(searcher: Searcher, suggestion: Mapping[str, Any]) -> bool:
     )
 
 
+def known_parameters(searcher: Searcher, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a searcher knows of parameters: Optuna by their paths, and nothing else."""
+    base = innermost(searcher)
+    space = own_space(base) if isinstance(base, OptunaSearch) else {}
+    if space and all(nested.holds(parameters, key) for key in space):
+        return {key: nested.get(parameters, key) for key in space}
+    return parameters
+
+
 def innermost(searcher: Searcher) -> Searcher:
     """Return the searcher that wraps no other."""
     return list(chain(searcher))[-1]

@@ -1,10 +1,15 @@
-"""Trainables: class trainables and what becomes of their checkpoints (facts 16 and 25)."""
+"""Trainables: class trainables, their checkpoints (facts 16 and 25), what a trial asks for."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ray.tune import Trainable
+
+
+def requested(trial: Any) -> list[dict[str, float]]:
+    """Return the bundles of resources that a trial asks for, of which a node must hold each."""
+    return list(trial.placement_group_factory.bundles)
 
 
 def is_stored(trainable: Trainable) -> bool:

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.fs
 from ray.tune import Callback
 from ray.tune.callback import CallbackList
 from ray.tune.result import EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 
-from gap_tune.tune.ray_private.uploading import upload_file, upload_whole
+from gap_tune.tune.ray_private.storage.checkpoints import replace_lost_checkpoint
+from gap_tune.tune.ray_private.storage.uploading import upload_file, upload_whole
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class _Watcher(Callback):
         except Exception as error:
             logger.warning("Results of trial %s may be missing: %r", trial.trial_id, error)
         try:
-            forget_lost_checkpoint(trial)
+            replace_lost_checkpoint(trial)
         except Exception as error:
             logger.debug("cannot look for a checkpoint", exc_info=error)
         if self.started is not None:
@@ -113,24 +113,6 @@ def _states(callbacks: CallbackList) -> dict[int, Any] | None:
     others = [each for each in callbacks._callbacks if not isinstance(each, _Watcher)]
     states: dict[int, Any] | None = CallbackList(others).get_state()
     return states
-
-
-def forget_lost_checkpoint(trial: Any) -> None:
-    """Let a trial start anew whose latest checkpoint is gone; it would fail.
-
-    Ray deletes a checkpoint when there are ``num_to_keep`` newer ones, and saves only then that
-    they are there. A driver that is killed in between comes back to the one deleted.
-    """
-    latest = trial.latest_checkpoint_result
-    if latest is None or latest.checkpoint is None:
-        return
-    checkpoint = latest.checkpoint
-    (found,) = checkpoint.filesystem.get_file_info([checkpoint.path])
-    if found.type == pyarrow.fs.FileType.NotFound:
-        logger.warning(
-            "Trial %s starts anew: its checkpoint %s is gone", trial.trial_id, checkpoint.path
-        )
-        trial.run_metadata.checkpoint_manager._latest_checkpoint_result = None
 
 
 def upload_results(trial: Any) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from gap_tune.tune.ray_private.fifo import LiveFIFO
+from gap_tune.tune.scheduling.wrapping import SchedulerWrapper
 
 STATUSES = (Trial.PENDING, Trial.RUNNING, Trial.PAUSED, Trial.TERMINATED, Trial.ERROR)
 
@@ -77,3 +80,28 @@ def test_a_controller_that_does_not_tell_live_trials_is_asked_for_all() -> None:
     pending, scheduler = Stub("b"), LiveFIFO()
     scheduler.on_trial_add(None, pending)
     assert scheduler.choose_trial_to_run(Plain()) is pending
+
+
+@pytest.mark.parametrize(
+    "make",
+    [LiveFIFO, lambda: SchedulerWrapper(AsyncHyperBandScheduler(metric="loss", mode="min"))],
+    ids=["alone", "around ASHA"],
+)
+def test_bug_a_trial_that_is_tried_again_went_before_those_that_wait(
+    make: Callable[[], TrialScheduler],
+) -> None:
+    controller, ours, rays = Controller(), make(), FIFOScheduler()
+    controller.trials = [Stub("a", Trial.ERROR), Stub("b"), Stub("c")]
+    for trial in controller.trials:
+        ours.on_trial_add(controller, trial)
+    # Ray asks for it to be run after all others.
+    again = controller.trials.pop(0)
+    controller.trials.append(again)
+    ours.on_trial_error(controller, again)
+    again.status = Trial.PENDING
+    ours.on_trial_add(controller, again)
+    for expected in "bca":
+        chosen = ours.choose_trial_to_run(controller)
+        assert chosen is rays.choose_trial_to_run(controller)
+        assert chosen.trial_id == expected
+        chosen.status = Trial.RUNNING

@@ -17,12 +17,13 @@ from types import SimpleNamespace
 import pyarrow.fs
 import pytest
 
-from gap_tune.tune.ray_private.uploading import (
+from gap_tune.tune.ray_private.storage.uploading import (
     Uploaded,
     upload_experiment,
     upload_file,
     upload_whole,
 )
+from tests.contracts.insides import StorageContext
 from tests.patience import wait_for
 
 # Reports of three trials, of some kB each, and a state that says how many there are: as Ray does,
@@ -33,7 +34,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import pyarrow.fs
 from ray.train._internal.storage import _FilesystemSyncer
-from gap_tune.tune.ray_private.uploading import upload_whole
+from gap_tune.tune.ray_private.storage.uploading import upload_whole
 
 syncer = _FilesystemSyncer(pyarrow.fs.LocalFileSystem())
 manager = SimpleNamespace(_storage=SimpleNamespace(syncer=syncer))
@@ -173,3 +174,35 @@ def begin_uploading() -> None:
 def test_a_controller_of_another_ray_is_left_alone() -> None:
     assert not upload_whole(SimpleNamespace())
     assert not upload_whole(SimpleNamespace(_checkpoint_manager=SimpleNamespace()))
+
+
+def test_bug_the_experiments_paths_were_made_anew_in_each_turn_of_the_driver(
+    tmp_path: Path,
+) -> None:
+    """Ray asks for them several times a result, and takes a twentieth of its time to answer."""
+
+    class Counting(StorageContext):
+        asked = 0
+
+        @property
+        def experiment_driver_staging_path(self) -> str:
+            # Ray's own needs a running Ray.
+            type(self).asked += 1
+            return str(tmp_path / "staging" / self.experiment_dir_name)
+
+        @property
+        def experiment_fs_path(self) -> str:
+            type(self).asked += 1
+            return str(super().experiment_fs_path)
+
+    storage = Counting(storage_path=str(tmp_path), experiment_dir_name="run")
+    manager = SimpleNamespace(_storage=storage)
+    assert upload_whole(SimpleNamespace(_checkpoint_manager=manager))
+    Counting.asked = 0
+    for _ in range(100):
+        paths = manager._storage.experiment_driver_staging_path, manager._storage.experiment_fs_path
+    assert Counting.asked == 2
+    assert paths == (storage.experiment_driver_staging_path, storage.experiment_fs_path)
+    # What changes from checkpoint to checkpoint is asked for each time.
+    storage.current_checkpoint_index += 1
+    assert manager._storage.current_checkpoint_index == storage.current_checkpoint_index

@@ -25,6 +25,13 @@ def experiment_file(trial: Any, name: str) -> Path | None:
     return Path(storage.experiment_driver_staging_path, name)
 
 
+def trial_file(trial: Any, name: str) -> Path | None:
+    """Return where the driver keeps a file of a trial's folder, as ``experiment_file`` does."""
+    if trial.storage is None:
+        return None
+    return experiment_file(trial, f"{Path(trial.storage.trial_fs_path).name}/{name}")
+
+
 def fetch_experiment_file(trial: Any, name: str) -> None:
     """Bring a file that an earlier session uploaded to where ``experiment_file`` says.
 

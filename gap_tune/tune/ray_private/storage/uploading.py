@@ -35,6 +35,9 @@ _STATE = "gap_tune_state-"
 _PART = ".part"
 # Files that are uploaded at a time: object stores take as many as one.
 _AT_ONCE = 8
+# What Ray asks for in each turn of its loop and makes anew from parts of paths each time, which
+# takes a twentieth of the driver's time. An experiment's stay as they are.
+_CONSTANT = ("experiment_driver_staging_path", "experiment_fs_path")
 # Ray's loggers append rows to these.
 _LOGS = (EXPR_RESULT_FILE, EXPR_PROGRESS_FILE)
 
@@ -72,7 +75,10 @@ class _Storage:
         # A copy is asked for names before it has any of its own.
         if name == "_context":
             raise AttributeError(name)
-        return getattr(self._context, name)
+        value = getattr(self._context, name)
+        if name in _CONSTANT:
+            vars(self)[name] = value
+        return value
 
 
 def _command(
