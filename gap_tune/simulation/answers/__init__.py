@@ -1,0 +1,1 @@
+"""What simulated studies answer: search curves, wrongly stopped trials, what a sweep wastes."""

@@ -1,0 +1,1 @@
+"""Recording: the runs that simulated trials are made of."""
