@@ -166,4 +166,5 @@ def _decays_apart(group: Mapping[str, Any], decouples: bool) -> bool:
     """Tell whether a group's weight decay is decoupled: no part of the gradient, but times lr."""
     # torch's optimizers and pytorch_optimizer's have a name each for it.
     said = group.get("decoupled_weight_decay", group.get("weight_decouple", decouples))
-    return bool(said and group.get("weight_decay"))
+    # pytorch_optimizer's fixed decay is not times the learning rate.
+    return bool(said and group.get("weight_decay") and not group.get("fixed_decay"))

@@ -36,10 +36,10 @@ def has_momentum(optimizer: torch.optim.Optimizer) -> bool:
 def set_momentum(
     optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]], value: float
 ) -> None:
-    """Write a momentum into groups; buffers stay, except at 0, where SGD's are dropped.
+    """Write a momentum into groups; buffers stay, except at 0, where those of sums start anew.
 
-    At momentum 0 torch's SGD stops updating its buffers, so a later momentum would revive an
-    outdated direction.
+    At momentum 0 torch's SGD and RMSprop stop updating their buffers, so a later momentum would
+    revive an outdated direction.
 
     Raises:
         InvalidValueError: When ``value`` is outside [0, 1).
@@ -58,6 +58,8 @@ def set_momentum(
             write(group, "momentum", value)
             if value == 0.0:
                 _drop_buffers(optimizer, group)
+            else:
+                _make_buffers(optimizer, group)
         elif isinstance(group["betas"][0], Tensor):
             group["betas"][0].fill_(value)
         else:
@@ -87,5 +89,21 @@ def write(group: dict[str, Any], key: str, value: Any) -> None:
 def _drop_buffers(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
     for parameter in group["params"]:
         state = optimizer.state.get(parameter, {})
-        if state.get("momentum_buffer") is not None:
-            state["momentum_buffer"] = None
+        buffer = state.get("momentum_buffer")
+        if isinstance(optimizer, torch.optim.SGD):
+            if buffer is not None:
+                state["momentum_buffer"] = None
+        elif isinstance(buffer, Tensor):
+            # Others expect the tensor that they have made.
+            buffer.zero_()
+
+
+def _make_buffers(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
+    """Give RMSprop the buffers that it has not made where momentum was 0 at its first step."""
+    if isinstance(optimizer, torch.optim.RMSprop):
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter)
+            if state and "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(
+                    parameter, memory_format=torch.preserve_format
+                )

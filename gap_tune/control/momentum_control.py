@@ -47,9 +47,10 @@ class MomentumControl:
     ``BiasCorrection`` puts that right in the same way. Decoupled weight decay, as AdamW's and
     Muon's, stays that of ``lr_ref``.
 
-    A momentum that was applied stays until the next one is, whatever else writes momentum. Groups
-    that join later get it before their first step. Where the optimizer's state is loaded, momenta
-    that were applied hold on, others are those that come with the state.
+    A momentum that was applied stays until the next one is, whatever else writes momentum; until
+    the first one is, the training code's own changes count, such as a warm-up's. That is said once.
+    Groups that join later get it before their first step. Where the optimizer's state is loaded,
+    momenta that were applied hold on, others are those that come with the state.
 
     ``scale`` multiplies all learning rates in the same way (``ScaleControl``).
 
@@ -62,6 +63,7 @@ class MomentumControl:
 
     Attributes:
         scale: A factor on the learning rates of the coming steps.
+        unscaled: Numbers of the groups whose learning rates it leaves alone.
 
     Raises:
         InvalidValueError: When ``reference_momentum`` is outside [0, 1).
@@ -91,14 +93,17 @@ class MomentumControl:
         # Whether anything was applied; until then the optimizer follows torch bit for bit.
         self._changed = False
         self._trained: float | None = None
+        # Momenta of the last step, while they are the training code's.
+        self._found: list[float] = []
         self._warned = False
         # A factor on all learning rates, which somebody else moves: the scale of the trust region.
         self.scale = 1.0
+        self.unscaled: frozenset[int] = frozenset()
         self._take_in_groups()
         _CONTROLS[optimizer] = ref(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({"_found": [], **state})
         _CONTROLS[self._optimizer] = ref(self)
 
     @property
@@ -172,6 +177,7 @@ class MomentumControl:
         self.settle()
         self._take_in_groups()
         self._insist()
+        self._notice()
         if self._correction is not None:
             self._correction.follow()
         groups = self._optimizer.param_groups
@@ -204,7 +210,7 @@ class MomentumControl:
 
     def after_load(self, *_: Any) -> None:
         """Go on from a state that was loaded. Register as a hook after ``load_state_dict``."""
-        self._trained = None
+        self._trained, self._found = None, []
         self.settle()
         if self._correction is not None:
             self._correction.reread()
@@ -252,13 +258,23 @@ class MomentumControl:
                     self._warn()
                 set_momentum(self._optimizer, [group], value)
 
+    def _notice(self) -> None:
+        """Say early what becomes of momenta that something else changes, as a warm-up does."""
+        if self._changed or self._warned:
+            return
+        found = [group_momentum(group) for group in self._optimizer.param_groups]
+        if any(abs(a - b) >= 1e-6 for a, b in zip(self._found, found, strict=False)):
+            self._warn()
+        self._found = found
+
     def _warn(self) -> None:
         if self._warned:
             return
         self._warned = True
         warnings.warn(
-            "a learning-rate scheduler or the training code also sets momentum; gap_tune's "
-            "value is kept: pass cycle_momentum=False to OneCycleLR or CyclicLR.",
+            "a learning-rate scheduler or the training code also sets momentum; gap_tune's value "
+            "is kept from its first change on, and the other's until then, as in a warm-up: pass "
+            "cycle_momentum=False to OneCycleLR or CyclicLR.",
             stacklevel=2,
         )
 
@@ -267,8 +283,9 @@ class MomentumControl:
         # What the training code's own schedule makes of momentum, its learning rate goes with.
         own = not self._changed and self._references.is_own(i)
         coupled = 1.0 if own or not self.couples else coupling(group)
-        coupled *= self.scale
-        if self.couples or self.scale != 1.0:
+        scale = 1.0 if i in self.unscaled else self.scale
+        coupled *= scale
+        if self.couples or scale != 1.0:
             group["coupled_lr"] = group["lr"] * coupled
         else:
             # A state that was loaded may bring that of a run which scaled.

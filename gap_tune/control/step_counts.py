@@ -23,6 +23,8 @@ class StepCounts:
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
         self._counted: dict[Tensor, int] = {}
+        # Whether the counts were seen to be where they can be read; no step moves them.
+        self._readable = False
         self.read()
 
     def of(self, parameter: Tensor, group: Mapping[str, Any]) -> int:
@@ -53,6 +55,7 @@ class StepCounts:
     def read(self) -> None:
         """Read counts that are on a device, all at once; waits for it where there are any."""
         self._counted.clear()
+        self._readable = False
         found = [(p, step) for p in self._parameters() if (step := self.on_device(p)) is not None]
         if found:
             steps = torch.stack([step.float() for _, step in found]).tolist()
@@ -60,12 +63,16 @@ class StepCounts:
 
     def count(self) -> None:
         """Count, after a step, what cannot be read."""
+        if self._readable:
+            return
         if not self._counted:
             # The first step has made the counts, all of them in the same place.
             states = map(self._optimizer.state.get, self._parameters())
             first = next((state.get("step") for state in states if state), None)
             if isinstance(first, Tensor) and not on_host(first):
                 self.read()
+            else:
+                self._readable = first is not None
             return
         for parameter in self._parameters():
             if parameter.grad is not None:

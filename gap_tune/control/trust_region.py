@@ -30,7 +30,11 @@ class TrustRegion:
     steps. So the scale starts at ``start`` and grows fast, by ``start_gain``, which falls to
     ``gain``: a warm-up that ends by itself. After ``fade_steps`` the gain falls as one over the
     steps, so that each doubling of a training can do as much: no agreement tells whether smaller
-    steps are worth their price yet, and in a long training they seldom are.
+    steps are worth their price yet, and in a long training they seldom are. Growth fades sooner
+    and faster: after ``growth_steps`` as one over the square of the steps, so that all of a
+    training's later growth together is bounded. Whether a learning rate is too small shows at
+    once. Where gradients agree again after thousands of steps, a network has fitted its data, and
+    larger steps only undo that.
 
     Neither the scale of the loss nor that of the gradients or of the learning rate has any
     influence, and no step changes the log of the scale by more than the gain, the pull aside.
@@ -46,6 +50,7 @@ class TrustRegion:
         start_gain: The gain of the first steps.
         start_steps: Time constant in steps by which that gain becomes ``gain``.
         fade_steps: Steps after which the gain falls as one over the steps.
+        growth_steps: Steps after which growth falls as one over their square.
         memory: Factor by which the agreement forgets each step: 0.9 is about ten steps.
         slow: Pole of the slow filter: 0.99 is about a hundred steps.
         slow_memory: Factor by which its agreement forgets each step.
@@ -72,6 +77,7 @@ class TrustRegion:
     start_gain: float = 0.1
     start_steps: float = 50.0
     fade_steps: float = 200.0
+    growth_steps: float = 100.0
     memory: float = 0.9
     slow: float = 0.99
     slow_memory: float = 0.97
@@ -88,6 +94,7 @@ class TrustRegion:
             ("start_gain", 0.0, infinity),
             ("start_steps", 0.0, infinity),
             ("fade_steps", 0.0, infinity),
+            ("growth_steps", 0.0, infinity),
             ("memory", 0.0, 1.0),
             ("slow", 0.0, 1.0),
             ("slow_memory", 0.0, 1.0),
@@ -96,7 +103,7 @@ class TrustRegion:
         ):
             value = check_range(f"{name} of a trust region", getattr(self, name), low, high)
             object.__setattr__(self, name, float(value))
-        for name in ("floor", "start", "start_steps", "fade_steps"):
+        for name in ("floor", "start", "start_steps", "fade_steps", "growth_steps"):
             if not getattr(self, name) > 0.0:
                 raise InvalidValueError(
                     f"{name} of a trust region must be positive, but got {getattr(self, name)}."
@@ -130,9 +137,11 @@ class TrustRegion:
         """Return the log of a scale within floor and span."""
         return min(max(log_scale, math.log(self.floor)), math.log(self.span))
 
-    def gain_after(self, steps: int) -> float:
-        """Return the gain after so many steps."""
+    def gain_after(self, steps: int, *, of_growth: bool = False) -> float:
+        """Return the gain after so many steps: that of growth, or of all else."""
         early = (self.start_gain - self.gain) * math.exp(-steps / self.start_steps)
+        if of_growth:
+            return (self.gain + early) * min(1.0, self.growth_steps / max(steps, 1)) ** 2
         return (self.gain + early) * min(1.0, self.fade_steps / max(steps, 1))
 
     def moved(
@@ -149,7 +158,9 @@ class TrustRegion:
         grows = agreement > 0.0 and slow_agreement >= 0.0
         shrinks = agreement < 0.0 and slow_agreement < -self.opposition
         wanted = agreement if grows or shrinks else 0.0
-        return self.clipped(log_scale + self.gain_after(steps) * (wanted - self.pull * log_scale))
+        drawn = self.gain_after(steps) * self.pull * log_scale
+        moved = self.gain_after(steps, of_growth=grows) * wanted
+        return self.clipped(log_scale + moved - drawn)
 
     def to_dict(self) -> dict[str, float]:
         """Return the settings as JSON values."""

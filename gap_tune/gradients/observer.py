@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from gap_tune.errors import StateError, check_count, check_range
-from gap_tune.gradients.banks import Bank, make_bank
 from gap_tune.gradients.banks.base import on_host
-from gap_tune.gradients.carrying import carried
-from gap_tune.gradients.observed_set import ObservedSet
+from gap_tune.gradients.observed_bank import ObservedBank
 from gap_tune.gradients.reading import GradientReader
 from gap_tune.gradients.reduce import read_counters, sum_over_ranks
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
-from gap_tune.gradients.statistics import (
-    DEFAULT_CANDIDATES,
-    AlignmentStatistics,
-    check_candidates,
-)
-
-_VERSION = 3
-# Version 2 does not say which parameters were observed: they are those that train by now.
-_VERSIONS = (2, _VERSION)
-_NOTHING: dict[str, Any] = {"positions": [], "shapes": []}
-# Gradients that wait for the bank, at most, and coordinates in all of them. Right after a step
-# the caches hold weights: a first pass through the bank is slow, those that follow it are fast.
-_WAITING, _WAITING_COORDINATES = 16, 16 * DEFAULT_SAMPLE
+from gap_tune.gradients.statistics import DEFAULT_CANDIDATES, AlignmentStatistics
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """The gradient of one step, as it was read.
 
     Attributes:
-        gradient: Its observed coordinates, shape (n,), until the next step.
+        gradient: Its observed coordinates, shape (n,), still to be weighed; until the next step.
         usable: 0-d bool, False where ``GradScaler`` skips the step; None where it cannot.
         present: Coordinates whose parameter had a gradient, bools of shape (n,); None where all.
         reader: What read it.
@@ -51,7 +33,7 @@ class Reading:
     reader: GradientReader
 
 
-class GradientObserver:
+class GradientObserver(ObservedBank):
     """Accumulates alignment statistics of parameters' gradients whenever ``observe()`` is called.
 
     ``GradientMonitor`` calls it at an optimizer's step; self-tuning optimizers call it themselves.
@@ -100,42 +82,19 @@ class GradientObserver:
         eps: float = 1e-8,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
-        self.candidates = check_candidates(candidates)
-        self.betas2 = None if whitening is None else check_candidates(whitening)
-        self.calls = 0
-        self.latest: Reading | None = None
-        self._lags = check_count("lags", lags)
-        self._every = check_count("every", every)
-        self._decay = check_range("decay", decay, 0.0, 1.0, low_open=True)
-        self._eps = check_range("eps", eps, 0.0, 1.0)
-        self._sample = sample
-        self.process_group = process_group
-        self._pending: list[tuple[Tensor, Tensor | None, bool, Tensor | None]] = []
-        self._observed = ObservedSet(parameters)
-        self._start(self._reader_of(self._observed))
-
-    def _reader_of(self, observed: ObservedSet) -> GradientReader:
-        return GradientReader(observed.parameters, self._sample, observed.every)
-
-    def _start(self, reader: GradientReader) -> None:
-        """Begin with an empty bank for what a reader reads."""
-        self.reader = reader
-        self._bank = self._make_bank(reader)
-        self._pending.clear()
-        self._rows: list[Tensor] = []
-        self._block = min(_WAITING, max(1, _WAITING_COORDINATES // max(1, reader.size)))
-
-    def _make_bank(self, reader: GradientReader) -> Bank:
-        return make_bank(
-            self.candidates,
-            self._lags,
-            self._decay,
-            weights=reader.weights,
-            betas2=self.betas2,
-            eps=self._eps,
+        super().__init__(
+            parameters,
+            candidates=candidates,
+            sample=sample,
+            decay=decay,
+            lags=lags,
+            every=every,
+            whitening=whitening,
+            eps=eps,
         )
+        self.latest: Reading | None = None
+        self.process_group = process_group
 
-    @torch.no_grad()
     def observe(
         self,
         *,
@@ -156,40 +115,19 @@ class GradientObserver:
         """
         self.follow(parameters)
         reader, self.latest = self.reader, None
-        if not reader.has_gradient():
+        row = reader.gather(self._free_row(), grad_scale)
+        if reader.is_empty() and not reader.has_gradient():
             return False
-        self.calls += 1
         usable = None if found_inf is None else (found_inf == 0).to(reader.device)
-        place = len(self._pending)
-        if place == len(self._rows):
-            self._rows.append(reader.empty())
-        row = reader.read(self._rows[place], grad_scale)
         present = reader.present()
         self.latest = Reading(row, usable, present, reader)
-        self._pending.append((row, usable, self.calls % self._every == 0, present))
-        if place + 1 == self._block:
-            self._take_in()
+        self._put(row, usable, present)
         return True
 
     @property
     def is_shared(self) -> bool:
         """Whether other ranks observe other coordinates, so that sums are those of all ranks."""
         return self.process_group is not None or (self.reader.sharded and dist.is_initialized())
-
-    def follow(self, parameters: Sequence[Tensor] | None = None) -> None:
-        """Observe what trains by now, as ``observe`` does first; arguments as there."""
-        if not self._observed.follow(parameters) and not self.reader.moved():
-            return
-        self._take_in()
-        state, old = self._bank.state_dict(), self.reader
-        self._start(self._reader_of(self._observed))
-        self._bank.load_state_dict(carried(state, old, self.reader))
-
-    def _take_in(self) -> None:
-        """Let the bank observe the gradients that wait for it, in their order."""
-        for gradient, usable, score, present in self._pending:
-            self._bank.observe(gradient, usable=usable, score=score, present=present)
-        self._pending.clear()
 
     @torch.no_grad()
     def observe_validation(self) -> None:
@@ -247,101 +185,3 @@ class GradientObserver:
         """
         self._take_in()
         self._bank.reset_sums()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that continuing needs, as tensors and plain values."""
-        self._take_in()
-        return {
-            "version": _VERSION,
-            "shape": self._shape(self.reader),
-            "observed": self._observed.layout(),
-            "calls": self.calls,
-            "bank": self._bank.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that ``state_dict`` returned, whatever is frozen now.
-
-        The parameters that were observed then are observed again. Statistics of other parameters,
-        candidates, lags or values of beta2 are of no use here: they start anew, with a warning
-        that says what differs.
-
-        Raises:
-            StateError: When it is no such state, or one of another version; nothing is changed.
-        """
-        if difference := self.difference(state):
-            self.start_anew()
-            warn_of_new_start(difference)
-            return
-        observed = self._saved_set(state)
-        if observed.positions == self._observed.positions:
-            self._bank.load_state_dict(state["bank"])
-            self._pending.clear()
-        else:
-            reader = self._reader_of(observed)
-            bank = self._make_bank(reader)
-            bank.load_state_dict(state["bank"])
-            self._start(reader)
-            self._observed, self._bank = observed, bank
-        self.calls = state["calls"]
-
-    def compare(self, candidates: Sequence[float]) -> None:
-        """Compare other candidates from now on; forgets all gradients.
-
-        Raises:
-            InvalidValueError: When they do not increase within [0, 1).
-        """
-        self.candidates = check_candidates(candidates)
-        self.start_anew()
-
-    def start_anew(self) -> None:
-        """Forget all gradients."""
-        self._start(self._reader_of(self._observed))
-        self.calls = 0
-
-    def difference(self, state: Mapping[str, Any]) -> str:
-        """Return why a state's statistics cannot be continued here; "" where they can.
-
-        Raises:
-            StateError: When it is no state of this version.
-        """
-        _check_form(state)
-        if misfit := self._observed.misfit(state.get("observed", _NOTHING)):
-            return misfit
-        mine, saved = self._shape(self._reader_of(self._saved_set(state))), state["shape"]
-        differing = [name for name in mine if mine[name] != saved.get(name)]
-        return ", ".join(f"{name} {saved.get(name)}, but here {mine[name]}" for name in differing)
-
-    def _saved_set(self, state: Mapping[str, Any]) -> ObservedSet:
-        return self._observed.having(state["observed"]) if "observed" in state else self._observed
-
-    def _shape(self, reader: GradientReader) -> dict[str, Any]:
-        return {
-            "candidates": list(self.candidates),
-            "whitening": None if self.betas2 is None else list(self.betas2),
-            "lags": self._lags,
-            "dimension": reader.dimension,
-            "sampled": reader.size,
-        }
-
-
-def warn_of_new_start(difference: str) -> None:
-    """Tell the user once that gradient statistics could not be continued."""
-    warnings.warn(
-        "gap_tune's gradient statistics start anew, since the saved ones are of "
-        f"{difference}; everything else continues.",
-        stacklevel=3,
-    )
-
-
-def _check_form(state: Mapping[str, Any]) -> None:
-    version = state.get("version") if isinstance(state, Mapping) else type(state).__name__
-    if version not in _VERSIONS:
-        raise StateError(
-            f"the statistics' state must be of version {_VERSION}, but got {version!r}."
-        )
-    missing = sorted({"shape", "calls", "bank"} - state.keys())
-    if missing:
-        raise StateError(
-            f"the statistics' state must hold shape, calls and bank, but lacks {missing}."
-        )

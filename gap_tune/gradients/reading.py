@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,11 @@ from gap_tune.gradients.sampling import stratified_slices
 
 # How many masks are kept, which take a few kilobytes each: a bool per coordinate.
 _MASKS = 8
+# Which slice it is, its place in what is read, its start in the tensor, its length.
+_Run = tuple[int, int, int, int]
+# A parameter, its runs, and the coordinates that a plain tensor in host memory has to have for
+# them; None where it is no such tensor.
+_Runs = tuple[Tensor, list[_Run], int | None]
 _OF_COMPLEX = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
@@ -73,7 +79,7 @@ class GradientReader:
         self.dtype = torch.float64 if double else torch.float32
         self.dimension = sum(_real_numel(p) for p in parameters)
         self.sharded = any(is_sharded(p) for p in beside)
-        self._places = [self._place(parameters[s.tensor], s.start, s.length) for s in slices]
+        self._runs = self._runs_of(parameters)
         # Beside shards, a plain parameter is whole on every rank, and counted once by each.
         ranks = torch.distributed.get_world_size() if self.sharded else 1
         copies = [_copies(p) if is_sharded(p) else ranks for p in parameters]
@@ -98,41 +104,79 @@ class GradientReader:
             grad_scale: What the gradients were multiplied by (``torch.amp.GradScaler`` leaves the
                 division to fused optimizers); None when they are as they should be.
         """
-        pieces: list[Tensor] = []
-        absent: list[int] = []
-        strided, one = torch.strided, (1,)
-        # This loop is half the cost of observing, so it is inline, by the cheapest call there is.
-        for parameter, start, length, plain in self._places:
-            grad = parameter.grad
-            if plain and grad is not None and grad.layout is strided and grad.is_contiguous():
-                piece = grad.as_strided((length,), one, grad.storage_offset() + start)
-            else:
-                if grad is None:
-                    absent.append(len(pieces))
-                piece = self._piece(grad, start, length)
-            pieces.append(piece)
-        self.absent = tuple(absent)
-        if pieces:
-            torch.cat(pieces, out=out)
-        if self._scale is not None:
-            out.mul_(self._scale)
+        return self.weigh(self.gather(out, grad_scale), out)
+
+    def gather(self, out: Tensor, grad_scale: Tensor | None = None) -> Tensor:
+        """Do as ``read``, but leave to ``weigh`` what need not be done at once."""
+        self.absent = self._gather(out, [parameter.grad for parameter, *_ in self._runs])
         if grad_scale is not None:
             out.div_(grad_scale.to(self.device, self.dtype))
         return out
 
-    def values(self) -> Tensor:
-        """Return the parameters themselves, at the coordinates and scaled as gradients are read."""
-        values = self.empty()
-        with torch.no_grad():
-            pieces = [
-                parameter.as_strided((length,), (1,), parameter.storage_offset() + start)
-                if plain and parameter.is_contiguous()
-                else self._piece(parameter.detach(), start, length)
-                for parameter, start, length, plain in self._places
-            ]
-            if pieces:
-                torch.cat(pieces, out=values)
-        return values if self._scale is None else values.mul_(self._scale)
+    def gather_values(self, out: Tensor) -> Tensor:
+        """Return ``out`` with the parameters themselves at the coordinates, still to be weighed."""
+        self._gather(out, [parameter for parameter, *_ in self._runs])
+        return out
+
+    def weigh(self, gathered: Tensor, out: Tensor) -> Tensor:
+        """Return what was gathered times the roots of the sampling weights.
+
+        Args:
+            gathered: Shape (n,); it is returned itself where all weights are 1.
+            out: What is returned else; may be ``gathered``.
+        """
+        return gathered if self._scale is None else torch.mul(gathered, self._scale, out=out)
+
+    def _gather(self, out: Tensor, tensors: Sequence[Tensor | None]) -> tuple[int, ...]:
+        """Write the runs of each tensor into ``out``; return the numbers of those without one."""
+        if self.device.type != "cpu":
+            return self._gather_on_device(out, tensors)
+        absent: list[int] = []
+        strided, dtype, copy = torch.strided, self.dtype, ctypes.memmove
+        size, base = out.element_size(), out.data_ptr()
+        # This loop is most of what observing costs, so it is inline, by the cheapest calls there
+        # are: a view of each run would take thrice as long.
+        for tensor, (_, runs, least) in zip(tensors, self._runs, strict=True):
+            if (
+                least is not None
+                and tensor is not None
+                and tensor.layout is strided
+                and tensor.dtype is dtype
+                # A part of the model may have gone to a device.
+                and tensor.is_cpu
+                and tensor.is_contiguous()
+                and not tensor.is_neg()
+                # Torch's symbolic zeros are nowhere.
+                and (source := tensor.data_ptr())
+                # Storage may have been freed, as sharded models free theirs, or be smaller by now.
+                and tensor.untyped_storage().nbytes() >= size * (tensor.storage_offset() + least)
+            ):
+                for _, place, start, length in runs:
+                    copy(base + size * place, source + size * start, size * length)
+                continue
+            for number, place, start, length in runs:
+                with torch.no_grad():
+                    out[place : place + length] = self._piece(tensor, start, length)
+                if tensor is None:
+                    absent.append(number)
+        return tuple(absent)
+
+    @torch.no_grad()
+    def _gather_on_device(self, out: Tensor, tensors: Sequence[Tensor | None]) -> tuple[int, ...]:
+        """Do as ``_gather`` in one kernel."""
+        pieces, absent = [], []
+        for tensor, (_, runs, _) in zip(tensors, self._runs, strict=True):
+            for number, _, start, length in runs:
+                pieces.append(self._piece(tensor, start, length))
+                if tensor is None:
+                    absent.append(number)
+        if pieces:
+            torch.cat(pieces, out=out)
+        return tuple(absent)
+
+    def is_empty(self) -> bool:
+        """Tell whether no parameter that is sampled had a gradient at the last reading."""
+        return len(self.absent) == len(self.slices)
 
     def has_gradient(self) -> bool:
         """Tell whether any of the parameters, sampled or not, has a gradient now."""
@@ -177,10 +221,21 @@ class GradientReader:
             piece = grad.reshape(-1)[start : start + length]
         return piece.to(self.device)
 
-    def _place(self, parameter: Tensor, start: int, length: int) -> tuple[Tensor, int, int, bool]:
-        """Return what to read of a parameter, and whether it is as plain as almost all are."""
-        plain = type(parameter) in (Tensor, torch.nn.Parameter) and parameter.is_floating_point()
-        return parameter, start, length, plain and parameter.device == self.device
+    def _runs_of(self, parameters: Sequence[Tensor]) -> list[_Runs]:
+        """Return what to read of each parameter, and what it must have to be copied by address."""
+        found: dict[int, list[_Run]] = {}
+        place = 0
+        for number, piece in enumerate(self.slices):
+            run = number, place, piece.start, piece.length
+            found.setdefault(piece.tensor, []).append(run)
+            place += piece.length
+        plain = (Tensor, torch.nn.Parameter)
+        return [
+            (parameters[i], runs, max(start + length for *_, start, length in runs))
+            if type(parameters[i]) in plain and parameters[i].is_cpu
+            else (parameters[i], runs, None)
+            for i, runs in found.items()
+        ]
 
 
 def _slice_rows(grad: Tensor, start: int, length: int) -> Tensor:

@@ -103,8 +103,14 @@ class AlignmentStatistics:
         if not self.autocorrelation:
             raise InvalidValueError("autocorrelation must hold at least lag 0, but got nothing.")
         # A sum is finite only if its terms are; looking for the odd one takes longer.
-        if not math.isfinite(sum(map(_total, vars(self).values()))):
+        if not math.isfinite(self._total()):
             self._refuse_non_finite()
+
+    def _total(self) -> float:
+        sums = (self.alignment, self.validation_alignment, self.autocorrelation)
+        counts = self.steps + self.skipped_steps + self.dimension + self.sampled
+        others = (self.whitening or 0.0) + (self.agreement or 0.0)
+        return sum(map(sum, sums)) + self.weight + self.validation_weight + counts + others
 
     def _refuse_non_finite(self) -> None:
         for name, value in vars(self).items():
@@ -220,15 +226,20 @@ class AlignmentStatistics:
         """
         if not isinstance(data, Mapping) or data.get("version") != _VERSION:
             got = data.get("version") if isinstance(data, Mapping) else type(data).__name__
-            raise StateError(f"statistics must be a mapping of version {_VERSION}, but got {got!r}")
+            raise StateError(
+                f"statistics must be a mapping of version {_VERSION}, but got {got!r:.100}"
+            )
         # Nobody measured agreement where earlier versions wrote.
         if data.keys() | _OPTIONAL != _KEYS:
             odd = sorted(_KEYS.symmetric_difference(data) - _OPTIONAL)
-            raise StateError(f"statistics must hold {sorted(_KEYS)}, but these differ: {odd}")
+            raise StateError(
+                f"statistics must hold {sorted(_KEYS)}, but these differ: {odd!s:.200}"
+            )
         try:
             return cls(**{n: parse(data[n]) for n, parse in _PARSERS.items() if n in data})
         except (OverflowError, TypeError, ValueError) as error:
-            raise StateError(f"statistics must hold numbers of matching lengths: {error}") from None
+            text = f"statistics must hold numbers of matching lengths: {error!s:.200}"
+            raise StateError(text) from None
 
     def _fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _NAMES}
@@ -237,10 +248,6 @@ class AlignmentStatistics:
 _NAMES = tuple(field.name for field in fields(AlignmentStatistics))
 _OPTIONAL = frozenset(("agreement",))
 _KEYS = frozenset(("version", *_NAMES))
-
-
-def _total(value: Any) -> float:
-    return sum(value) if isinstance(value, tuple) else value or 0.0
 
 
 def _numbers(value: Any) -> tuple[float, ...]:

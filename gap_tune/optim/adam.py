@@ -10,7 +10,8 @@ import torch
 from gap_tune.control import TrustRegion
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.gradients.statistics import SCALED_ADAM_CANDIDATES
-from gap_tune.optim.self_tuning import Rules, SelfTuningOptimizer
+from gap_tune.optim.self_tuning import SelfTuningOptimizer
+from gap_tune.optim.tuned_groups import Rules
 
 # Adam's usual 0.9 and what lies below: above it no rule, and no fixed beta1, did well.
 ADAM_CANDIDATES = (0.5, 0.8, 0.9, 0.95)
@@ -77,7 +78,7 @@ class Adam(_SelfTuningAdam, torch.optim.Adam):
         decay: Factor by which the statistics shrink each step.
         trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``). None
             is as the rule asks (``MomentumRule.scales_lr``): it follows, but with the papers' rule,
-            ``FixedMomentum`` and ``HorizonRule``; of several rules all must ask for it.
+            ``FixedMomentum`` and ``HorizonRule``; of several rules, for the groups whose rule asks.
             ``TrustRegion.off()`` leaves it alone. The factor in use is ``scale``.
         **kwargs: Further keyword arguments of torch's optimizer.
 

@@ -10,7 +10,8 @@ import torch
 from gap_tune.control import TrustRegion
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.gradients.statistics import DEFAULT_CANDIDATES
-from gap_tune.optim.self_tuning import Rules, SelfTuningOptimizer
+from gap_tune.optim.self_tuning import SelfTuningOptimizer
+from gap_tune.optim.tuned_groups import Rules
 
 
 class SGD(SelfTuningOptimizer, torch.optim.SGD):
@@ -34,7 +35,7 @@ class SGD(SelfTuningOptimizer, torch.optim.SGD):
         decay: Factor by which the statistics shrink each step.
         trust_region: How the learning rate follows the agreement (``gap_tune.TrustRegion``). None
             is as the rule asks (``MomentumRule.scales_lr``): it follows, but with the papers' rule,
-            ``FixedMomentum`` and ``HorizonRule``; of several rules all must ask for it.
+            ``FixedMomentum`` and ``HorizonRule``; of several rules, for the groups whose rule asks.
             ``TrustRegion.off()`` leaves it alone. The factor in use is ``scale``.
         **kwargs: Further keyword arguments of ``torch.optim.SGD``.
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from gap_tune.errors import StateError, check_range
+from gap_tune.gradients.observed_bank import warn_of_new_start
 from gap_tune.gradients.observed_set import ObservedSet
-from gap_tune.gradients.observer import warn_of_new_start
 from gap_tune.gradients.reading import GradientReader, all_parameters
 from gap_tune.gradients.sampling import DEFAULT_SAMPLE
 from gap_tune.optim.momentum_sgd import MomentumSGD

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError
+from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError, did_you_mean
 from gap_tune.importing import imported
 from gap_tune.rules.base import MomentumRule
 
@@ -192,7 +192,7 @@ def _entry_point(name: str) -> str:
         return f"{point.module}:{point.attr}"
     raise InvalidValueError(
         f'rule must be one of {rule_names()}, an entry point of the group "{ENTRY_POINTS}" or '
-        f'"package.module:Class", but got {name!r}.'
+        f'"package.module:Class", but got {name!r}.' + did_you_mean(name, rule_names())
     )
 
 
@@ -229,6 +229,7 @@ def _check_options(
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
         raise InvalidValueError(
             f"options of the rule {name!r} must be among {known}, but got {unknown}."
+            + did_you_mean(unknown[0], known)
         )
     required = [p.name for p in parameters if p.kind in _BY_NAME and p.default is p.empty]
     missing = [option for option in required if option not in (*given, *presets)]

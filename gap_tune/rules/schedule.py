@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
+from gap_tune.files import parsed_json, write_text
 from gap_tune.gradients.statistics import AlignmentStatistics
 from gap_tune.rules.base import Decision, MomentumRule, Reason
 from gap_tune.rules.recorded import RecordedDecision, read_decisions
@@ -75,6 +77,39 @@ class MomentumSchedule(MomentumRule):
             if decision.step is not None and decision.new is not None:
                 momenta[decision.step] = decision.new
         return cls(*_changes(momenta))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> MomentumSchedule:
+        """Return the schedule that ``save`` wrote.
+
+        Args:
+            path: The file.
+
+        Raises:
+            InvalidValueError: When it cannot be read, or holds no schedule.
+        """
+        try:
+            said = parsed_json(Path(path).read_text())
+            return cls(said["steps"], said["momenta"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidValueError(
+                f"path must be a file that MomentumSchedule.save wrote, but got {str(path)!r}: "
+                f"{error}."
+            ) from None
+
+    def save(self, path: str | Path) -> Path:
+        """Write the schedule as JSON, and return the file.
+
+        It is a specification of the rule, as ``config["gap"]["rule"]`` and ``get_rule`` take it.
+
+        Args:
+            path: The file; it appears whole or not at all.
+
+        Raises:
+            InvalidValueError: When it cannot be written.
+        """
+        said = {"name": "schedule", "steps": self.steps, "momenta": self.momenta}
+        return write_text(Path(path), json.dumps(said, indent=1) + "\n")
 
     def decide(self, statistics: AlignmentStatistics, momentum: float) -> Decision:
         """Return the momentum of the present step."""

@@ -12,6 +12,7 @@ from gap_tune.training.batches import batches
 from gap_tune.training.perturbed import follow_configuration
 from gap_tune.training.placement import trial_resources
 from gap_tune.training.prepared import Meter, prepare
+from gap_tune.training.settings import Settings
 from gap_tune.tune import attach
 
 __all__ = ["Trial", "batches", "fit", "report_steps", "train", "use_own_cores"]
@@ -79,26 +80,41 @@ def fit(
     if trial.restore(**run.objects):
         follow_configuration(run.learner.optimizer, run.objects["schedule"], config)
     meter = Meter(run)
-    checkpoint_at = report_steps(position.steps_per_epoch, settings.checkpoints_per_epoch)
-    report_at = checkpoint_at | report_steps(position.steps_per_epoch, settings.reports_per_epoch)
+    report_at, checkpoint_at = _moments(settings, position.steps_per_epoch)
     for _ in position.epochs(settings.epochs):
         for minibatch in run.minibatches():
             if held_out is not None:
                 held_out.before_step(position.total_steps)
             run.step(minibatch)
-            if position.step not in report_at:
+            if position.total_steps not in report_at:
                 continue
             metrics = {**meter.metrics(), **run.evaluate("validation")}
             if held_out is not None:
                 metrics["held_out_s"] = held_out.take_seconds()
-            if position.epochs_done == settings.epochs:
+            if settings.test_at_reports or position.epochs_done == settings.epochs:
                 metrics |= run.evaluate("test")
-            trial.report(metrics, checkpoint=position.step in checkpoint_at)
+            trial.report(metrics, checkpoint=position.total_steps in checkpoint_at)
             meter.start()
 
 
+def _moments(settings: Settings, steps_per_epoch: int) -> tuple[set[int], set[int]]:
+    """Return how many steps of the run are done at reports, and at those with checkpoints."""
+    if settings.reports is not None:
+        both = report_steps(settings.epochs * steps_per_epoch, settings.reports)
+        return both, both
+    saved, reported = (
+        {
+            epoch * steps_per_epoch + step
+            for epoch in range(settings.epochs)
+            for step in report_steps(steps_per_epoch, count)
+        }
+        for count in (settings.checkpoints_per_epoch, settings.reports_per_epoch)
+    )
+    return saved | reported, saved
+
+
 def report_steps(steps_per_epoch: int, reports: int) -> set[int]:
-    """Return how many steps of an epoch are done at reports: evenly spread, the end included.
+    """Return how many steps are done at reports: evenly spread, the end included.
 
     >>> sorted(report_steps(16, 4))
     [4, 8, 12, 16]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from gap_tune.errors import InvalidValueError, check_count, check_range
+from gap_tune.errors import InvalidValueError, check_count, check_range, did_you_mean
 from gap_tune.training.families.table import get_family
 from gap_tune.training.placement import DEVICES, PRECISIONS
 from gap_tune.training.schedules import SCHEDULES
@@ -27,6 +27,9 @@ class Settings:
         warmup_steps: The same in optimizer steps, for whatever ``warmup_epochs`` says; None leaves
             it to that.
         reports_per_epoch: How often to evaluate and report.
+        reports: How often in all, evenly spread over the steps of the run, each time with a
+            checkpoint, for whatever the counts per epoch say; None leaves it to those.
+        test_at_reports: Whether every report holds the test metrics; else the last one alone.
         checkpoints_per_epoch: How many reports of an epoch come with a checkpoint; a fault costs
             what was trained since the last.
         device: "auto" takes what Ray gives; "cuda" fails without a GPU; "cpu" never takes one.
@@ -52,6 +55,8 @@ class Settings:
     warmup_steps: int | None = None
     seed: int = 0
     reports_per_epoch: int = 1
+    reports: int | None = None
+    test_at_reports: bool = False
     checkpoints_per_epoch: int = 1
     device: str = "auto"
     amp: str | None = None
@@ -91,6 +96,8 @@ class Settings:
         check_range("warmup_epochs", self.warmup_epochs, 0.0, float("inf"))
         if self.warmup_steps is not None:
             check_count("warmup_steps", self.warmup_steps, 0)
+        if self.reports is not None:
+            check_count("reports", self.reports)
         check_range("held_out_share", self.held_out_share, 0.0, 1.0, low_open=True, high_open=True)
         if self.clip is not None:
             check_range("clip", self.clip, 0.0, float("inf"), low_open=True)
@@ -117,4 +124,5 @@ class Settings:
 
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
-        raise InvalidValueError(f"{name} must be one of {choices}, but got {value!r}.")
+        near = did_you_mean(value, [each for each in choices if isinstance(each, str)])
+        raise InvalidValueError(f"{name} must be one of {choices}, but got {value!r}.{near}")

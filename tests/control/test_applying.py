@@ -37,3 +37,25 @@ def test_momentum_set_by_hand_is_the_control_s_where_there_is_one() -> None:
     step(optimizer, {parameter: 1.0})
     assert control.momentum == 0.99
     np.testing.assert_allclose((before - parameter.detach()).numpy(), LR, rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"foreach": False}, {"foreach": True}])
+@pytest.mark.parametrize("first", [0.0, 0.9])
+def test_bug_rmsprop_failed_when_momentum_came_back_from_zero(
+    first: float, options: dict[str, bool]
+) -> None:
+    """It expects the buffers of its first step; they start from zero."""
+    (parameter,) = parameters(1)
+    optimizer = torch.optim.RMSprop([parameter], lr=LR, momentum=first, alpha=0.5, **options)
+    weight, square, buffer = 1.0, 0.0, 0.0
+    for t, momentum in enumerate((first, first, 0.0, 0.0, 0.9, 0.5, 0.5)):
+        if t:
+            apply_momentum(optimizer, momentum)
+        gradient = 1.0 + t
+        step(optimizer, {parameter: gradient})
+        square = 0.5 * square + 0.5 * gradient**2
+        buffer = momentum * buffer + gradient / (square**0.5 + 1e-8)
+        weight -= LR * buffer
+        if momentum == 0.0:
+            buffer = 0.0
+        assert parameter.tolist() == pytest.approx([weight] * 3, rel=1e-9)

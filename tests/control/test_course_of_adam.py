@@ -233,6 +233,10 @@ def test_bug_a_schedule_of_momentum_changed_the_learning_rate_before_any_decisio
             schedule.step()
         return [parameter.detach() for parameter in run.parameters]
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         assert all(map(torch.equal, course(False), course(True)))
+    # Which momentum is kept, and from when on, is said once and early; else nothing is.
+    (message,) = {str(each.message) for each in told}
+    assert len(told) == 1
+    assert "is kept from its first change on, and the other's until then" in message

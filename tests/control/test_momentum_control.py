@@ -304,3 +304,37 @@ def test_bug_a_checkpoint_of_an_earlier_version_enlarged_adams_steps() -> None:
         again.step()
         # The gradient has always been 1, so that each step is one of the learning rate.
         assert torch.allclose(before - p.detach(), torch.full((3,), 0.01), rtol=1e-4)
+
+
+def test_a_warm_up_of_momentum_is_kept_until_the_first_change_which_is_said_once() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    used = []
+    o.register_step_post_hook(lambda o, *_: used.append(o.param_groups[0]["momentum"]))
+
+    def warm_up(momenta: list[float]) -> None:
+        for momentum in momenta:
+            o.param_groups[0]["momentum"] = momentum
+            o.step()
+
+    sentence = "is kept from its first change on, and the other's until then, as in a warm-up"
+    with pytest.warns(UserWarning, match=sentence):
+        warm_up([0.8, 0.82, 0.84])
+    assert control.trained_momentum == 0.84
+    control.apply(0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warm_up([0.86, 0.88])
+    assert used == [0.8, 0.82, 0.84, 0.5, 0.5]
+
+
+def test_momentum_that_a_loaded_state_brings_is_no_training_codes() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    o.register_load_state_dict_post_hook(control.after_load)
+    other = torch.optim.SGD([parameter()], lr=0.1, momentum=0.8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        o.step()
+        o.load_state_dict(other.state_dict())
+        o.step()

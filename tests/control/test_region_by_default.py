@@ -125,7 +125,7 @@ def test_adam_s_default_candidates_are_those_of_its_region(kind: Any) -> None:
     assert trial.statistics().candidates == DEFAULT_CANDIDATES
 
 
-def test_self_tuning_optimizers_do_as_all_their_rules_ask() -> None:
+def test_self_tuning_optimizers_do_as_their_rules_ask() -> None:
     def lr(rule: Any, **options: Any) -> float:
         groups = [{"params": [parameter()]} for _ in range(2)]
         optimizer = optim.SGD(groups, lr=0.1, momentum=0.9, rule=rule, **options)
@@ -133,9 +133,49 @@ def test_self_tuning_optimizers_do_as_all_their_rules_ask() -> None:
         return train(optimizer, 1)[0]
 
     assert lr(None) == lr(Mine()) == lr([AlignmentRule(), Mine()]) == pytest.approx(0.03, rel=0.02)
-    for alone in (FixedMomentum(), MineAlone(), AlignmentRule.paper(), [Mine(), FixedMomentum()]):
+    for alone in (FixedMomentum(), MineAlone(), AlignmentRule.paper(), [FixedMomentum(), Mine()]):
         assert lr(alone) == 0.1
-    assert lr(FixedMomentum(), trust_region=TrustRegion()) == pytest.approx(0.03, rel=0.02)
+    for asked in (FixedMomentum(), [FixedMomentum(), Mine()]):
+        assert lr(asked, trust_region=TrustRegion()) == pytest.approx(0.03, rel=0.02)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_a_group_whose_rule_does_not_ask_for_the_scale_stays_as_torchs(
+    name: str, place: int
+) -> None:
+    """Bit for bit; and the other group is as it would be alone."""
+    options: dict[str, Any] = {"lr": 0.01} | ({"momentum": 0.9} if name == "SGD" else {})
+    weights = [parameter() for _ in range(2)]
+    rules = [FixedMomentum() if i == place else AlignmentRule() for i in range(2)]
+    groups = [{"params": [weight]} for weight in weights]
+    together = getattr(optim, name)(groups, rule=rules, **options)
+    fixed, asks = parameter(), parameter()
+    alone = getattr(optim, name)([asks], **options)
+    plain = getattr(torch.optim, name)([fixed], **options)
+    halfway: list[Any] = []
+    for step in range(40):
+        generator = torch.Generator().manual_seed(step)
+        for weight in (*weights, fixed, asks):
+            weight.grad = weight.detach() + torch.randn(12, generator=generator.manual_seed(step))
+        for optimizer in (together, alone, plain):
+            optimizer.step()
+        if step == 20:
+            halfway = copy.deepcopy([together.state_dict(), [w.detach() for w in weights]])
+    assert torch.equal(weights[place], fixed)
+    assert torch.equal(weights[1 - place], asks)
+    assert together.scale == alone.scale != START
+    assert together.state_dict()["param_groups"][place].get("coupled_lr", 0.01) == 0.01
+
+    others = [torch.nn.Parameter(w.clone()) for w in halfway[1]]
+    resumed = getattr(optim, name)([{"params": [w]} for w in others], rule=rules, **options)
+    resumed.load_state_dict(halfway[0])
+    for step in range(21, 40):
+        for weight in others:
+            generator = torch.Generator().manual_seed(step)
+            weight.grad = weight.detach() + torch.randn(12, generator=generator)
+        resumed.step()
+    assert all(map(torch.equal, weights, others))
 
 
 OPTIMIZERS = {

@@ -79,6 +79,21 @@ def test_each_doubling_of_the_steps_can_do_as_much() -> None:
     assert totals[0] == pytest.approx(0.03 * region.fade_steps * math.log(2), rel=0.01)
 
 
+def test_all_later_growth_together_is_bounded() -> None:
+    region, log_scale = TrustRegion(pull=0.0, span=1e9), 0.0
+    for steps in range(100, 100_000):
+        log_scale = region.moved(log_scale, agreement=1.0, slow_agreement=1.0, steps=steps)
+    # The integral of gain (growth_steps / t)^2 from growth_steps on, and what is left of the start.
+    assert 0.03 * region.growth_steps < log_scale < 0.05 * region.growth_steps
+    assert region.gain_after(10_000, of_growth=True) == pytest.approx(0.03 / 100**2)
+
+
+@given(st.integers(0, 100_000))
+def test_growth_never_has_the_larger_gain(steps: int) -> None:
+    region = TrustRegion()
+    assert region.gain_after(steps, of_growth=True) <= region.gain_after(steps)
+
+
 def test_the_gain_falls_to_its_lasting_value_and_then_fades() -> None:
     region = TrustRegion(gain=0.03, start_gain=0.15, start_steps=50, fade_steps=1_000)
     assert region.gain_after(0) == pytest.approx(0.15)

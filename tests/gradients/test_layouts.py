@@ -123,3 +123,33 @@ def test_frozen_and_gradientless_parameters_read_as_zeros() -> None:
         optimizer.step()
     assert monitor.statistics().dimension == 14
     assert_matches(monitor.statistics(), history, 1e-5)
+
+
+def test_bug_gradients_that_are_nowhere_in_memory_are_not_copied_by_address() -> None:
+    """Each of these ended the process by a segmentation fault, or read memory of others."""
+    one, other = (torch.nn.Parameter(torch.ones(4096)) for _ in range(2))
+    reader = GradientReader([one, other], sample=None)
+    one.grad = torch.full((4096,), 2.0)
+    other.grad = torch._efficientzerotensor((4096,))
+    read = reader.gather(reader.empty())
+    assert read.tolist() == [2.0] * 4096 + [0.0] * 4096
+
+    other.grad = torch.ones(4096)
+    other.grad.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="storage of size 0"):
+        reader.gather(reader.empty())
+
+    # Of a part of it the address is not 0, and nothing is there either.
+    whole = torch.ones(8192)
+    other.grad = whole[4096:]
+    whole.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="storage of size 0"):
+        reader.gather(reader.empty())
+
+    # A layer that was pruned is smaller than the one that is observed.
+    other.grad = None
+    other.data = torch.ones(2)
+    other.grad = torch.ones(2)
+    for gather in (reader.gather, reader.gather_values):
+        with pytest.raises(RuntimeError, match="storage of size 8"):
+            gather(reader.empty())

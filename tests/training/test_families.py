@@ -23,7 +23,7 @@ from gap_tune.workloads import get_workload
 from tests.workloads.stopping import run_until, untimed
 
 NAMES = sorted(TRAINING_FAMILIES)
-README = Path(__file__).parents[2] / "README.md"
+ARMS = Path(__file__).parents[2] / "docs/reference/arms.md"
 SCHEDULE_FREE = ("schedulefree", "schedulefree-adamw")
 FIXED = {"gap": {"mode": "fixed"}}
 
@@ -163,7 +163,7 @@ def test_every_rival_names_where_it_is_published() -> None:
     named = {rival.name: rival.source for rival in RIVALS}
     assert "" not in named.values()
     # A reader finds the paper beside the arm, whatever family the study has.
-    rows = [line for line in README.read_text().splitlines() if line.startswith("| `")]
+    rows = [line for line in ARMS.read_text().splitlines() if line.startswith("| `")]
     for name, source in named.items():
         arm = name.removesuffix("-adamw")
         assert any(f"`{arm}" in row and source in row for row in rows), f"{arm}: {source}"

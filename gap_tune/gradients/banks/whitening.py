@@ -71,11 +71,11 @@ class Whitening:
         corrected = self._moment / self._mass.clamp_min(1e-30).to(self._moment.dtype)
         return torch.where(self._moment > 0, self._root / (corrected.sqrt() + self._eps), 0.0)
 
-    def use(self, betas2: Sequence[float]) -> None:
-        """Go on with other values of beta2, as many as before."""
+    def use(self, betas2: Sequence[float | Tensor]) -> None:
+        """Go on with other values of beta2, as many as before; numbers, or tensors of one."""
         # To fill waits for no device, as a copy from the host would.
         for row, beta2 in zip(self._beta2, betas2, strict=True):
-            row.fill_(beta2)
+            row.fill_(beta2.reshape(()) if isinstance(beta2, Tensor) else beta2)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by name."""

@@ -28,7 +28,8 @@ class DiagonalOptimizer(BudgetedOptimizer):
         params: Parameters or parameter groups. Every option can be set per group.
         B: Budget, > 0, in squared learning-rate units.
         costs: One entry per parameter: a number for all its coordinates or a tensor of its shape,
-            > 0. Default: all 1. Only with a plain sequence of parameters; groups carry their own.
+            all positive. Default: all 1. Only with a plain sequence of parameters; groups carry
+            their own.
         lr: Factor on the step, default 1; this and the rest as for ``FrobeniusOptimizer``.
         decay: Weight of the moment's past per step, in [0, 1), default 0.99.
         update_every: Steps between new operators, default 1.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gap_tune.errors import InvalidValueError
+from gap_tune.errors import InvalidValueError, did_you_mean
 from gap_tune.training.families.base import BETA2, MOMENTUM, OptimizerFamily, Range
 from gap_tune.training.families.rivals import RIVALS
 
@@ -132,5 +132,6 @@ def get_family(name: str) -> OptimizerFamily:
     if name not in TRAINING_FAMILIES:
         raise InvalidValueError(
             f"family must be one of {sorted(TRAINING_FAMILIES)}, but got {name!r}."
+            + did_you_mean(name, TRAINING_FAMILIES)
         )
     return TRAINING_FAMILIES[name]
