@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,20 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.records.pairing import Pairing
 from gap_tune.records.records import Records
+from gap_tune.records.reported import reported_metrics, shown_metrics
 from gap_tune.records.saved_state import SavedState, is_saved_in, tune_config
-from gap_tune.records.trials import Trial, read_trial, trial_folders
+from gap_tune.records.trials import Trial, check_own_files, read_trial, trial_folders
 from gap_tune.tune import keys
 from gap_tune.tune.spelling import GAP_NAME, GAP_TRIAL_NAME, fixed_name, is_fixed_name
 
-# Pages show the metric and so many others that trials report.
-_MOST_METRICS = 6
 _PACKAGES = ("gap-tune", "ray", "torch")
-# What Ray adds to reports of its own accord.
-_OF_RAY = ("iteration", "epoch", "step", "timestamp", "time_this_iter_s", "time_total_s")
 
 
 def is_experiment(folder: Path | str) -> bool:
@@ -44,10 +39,20 @@ def read_experiment(
 
     Trials are grouped by who chooses their momentum: "gap" (GapScheduler), "gap-trial" (the trial
     itself), "fixed:0.9" (nobody), or "other" where the configuration has no momentum; where some
-    of them have rules of their own, the rule is named too: "gap (paper)". Groups are
-    paired by seed only where every trial has ``config["seed"]``, each group has a seed once, and
-    the trials of a seed differ in momentum alone. Otherwise ``study["paired"]`` is False and
-    trials are numbered in the order in which they began.
+    of them have rules of their own, the rule is named too: "gap (paper)".
+
+    Trials that ``GapSearch(baselines=...)`` compared are paired by configuration and seed, and
+    ``study["unit"]`` is "configuration" where there are several; those of other configurations have
+    no ``configuration`` in the tables. Else groups are paired by seed where every trial has
+    ``config["seed"]``, each group has a seed once, and the trials of a seed differ in momentum
+    alone. Otherwise ``study["paired"]`` is False and trials are numbered in the order in which they
+    began.
+
+    ``study["shared_trials"]`` is the number of trials to be, where ``num_samples`` asks for more
+    than have begun: such an experiment is not complete.
+
+    A trial that something ended ("done" in its last report) before others of the experiment is
+    "stopped", as early-stopping schedulers do: what it reached is no result of its group.
 
     Args:
         folder: The experiment's folder; the run may still be going or have been killed.
@@ -57,38 +62,48 @@ def read_experiment(
         called: What the reader of a report calls the folder, where it is a copy.
 
     Raises:
-        StateError: When no trial in the folder reports results of gap_tune.
+        StateError: When no trial in the folder reports results of gap_tune, or one of its files is
+            a link that leads out of it.
         InvalidValueError: When metric or mode are neither given nor saved, or cannot be.
     """
     folder = Path(folder)
-    trials = _read_trials(folder)
+    check_own_files(folder)
+    saved = SavedState.read(folder)
+    trials = _read_trials(folder, saved)
     configs = [trial.config for trial in trials]
     arms = _arms(configs)
-    paired = _paired(configs, arms)
+    pairing = Pairing.of(configs, arms)
     study: dict[str, Any] = {
         "experiment": folder.resolve().name,
-        "paired": paired,
+        "paired": pairing.paired,
+        "unit": pairing.unit,
         "arms": _ordered(arms),
         "settings": _shared(configs),
         "versions": {name: version(name) for name in _PACKAGES},
-        **_compared_by(folder, configs, metric, mode),
+        **compared_by(folder, configs, metric, mode),
     }
+    to_come = saved.to_come(len(trials))
+    if to_come:
+        study["shared_trials"] = len(trials) + to_come
     study["report_command"] = shlex.join(
         [
             *("gap-tune", "report", called or str(folder)),
             *("--metric", study["metric"], "--mode", study["mode"]),
         ]
     )
-    seeds = [_seed(config) for config in configs] if paired else range(1, len(trials) + 1)
-    named = [trial.named(*names) for trial, *names in zip(trials, arms, seeds, strict=True)]
+    named = [
+        trial.named(*names) for trial, *names in zip(trials, arms, pairing.numbers, strict=True)
+    ]
+    if any(pairing.places):
+        named = [trial.placed(place) for trial, place in zip(named, pairing.places, strict=True)]
     records = Records.of(study, named)
-    known = _metrics(records.results)
+    known = reported_metrics(records.results)
     if records.metric not in records.results:
         raise InvalidValueError(
             f"metric must be one that trials report ({', '.join(known) or 'none'}), "
             f"but got {records.metric!r}."
         )
-    study["metrics"] = list(dict.fromkeys([records.metric, *known]))[:_MOST_METRICS]
+    study["metrics"] = shown_metrics(records.results, records.metric)
     return records
 
 
@@ -110,13 +125,12 @@ def arm_of(config: Mapping[str, Any]) -> str:
     return fixed_name(float(f"{momentum:g}"))
 
 
-def _read_trials(folder: Path) -> list[Trial]:
+def _read_trials(folder: Path, saved: SavedState) -> list[Trial]:
     """Return the trials in the order in which they began.
 
     Raises:
         StateError: When none of them reports results of gap_tune.
     """
-    saved = SavedState.read(folder)
     trials = []
     for path in sorted(trial_folders(folder), key=lambda path: saved.place_of(path.name)):
         # A driver that runs may be writing it now.
@@ -127,7 +141,10 @@ def _read_trials(folder: Path) -> list[Trial]:
             f"{folder} must be an experiment folder whose trials report {keys.PREFIX} results "
             f"(gap_tune.attach), but {'none of them does' if trials else 'it has no trial'}."
         )
-    return trials
+    longest = max(
+        (len(trial.reports) for trial in trials if trial.row["status"] == "finished"), default=0
+    )
+    return [trial.stopped_before(longest) for trial in trials]
 
 
 def _arms(configs: list[dict[str, Any]]) -> list[str]:
@@ -154,48 +171,30 @@ def _rule(config: Mapping[str, Any]) -> str:
     return ", ".join([str(rule.get("name")), *options])
 
 
-def _paired(configs: list[dict[str, Any]], arms: list[str]) -> bool:
-    """Tell whether trials of equal seed differ in momentum alone, each arm once per seed."""
-    if not all(isinstance(_seed(config), int) for config in configs):
-        return False
-    seeds = [_seed(config) for config in configs]
-    if max(Counter(zip(arms, seeds, strict=True)).values()) > 1:
-        return False
-    others = {(_seed(config), _others(config)) for config in configs}
-    return len(others) == len({seed for seed, _ in others})
-
-
-def _others(config: Mapping[str, Any]) -> str:
-    """Return a configuration without momentum and what gap_tune put there."""
-    rest = keys.without_own(config, "momentum")
-    return json.dumps(rest, sort_keys=True, default=str)
-
-
 def _shared(configs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the settings that all trials have in common."""
     first, *others = [keys.without_own(config, "momentum", "seed") for config in configs]
     return {k: v for k, v in first.items() if all(c.get(k) == v for c in others)}
 
 
-def _seed(config: Mapping[str, Any]) -> Any:
-    return keys.setting(config, "seed")
-
-
 def _ordered(arms: Iterable[str]) -> list[str]:
     return sorted(set(arms), key=lambda arm: (is_fixed_name(arm), arm))
 
 
-def _metrics(results: pd.DataFrame) -> list[str]:
-    """Return the numeric metrics that trials report themselves."""
-    own = results.drop(columns=["arm", "seed", "trial_id", *_OF_RAY], errors="ignore")
-    names = own.select_dtypes("number").columns
-    return [name for name in names if not str(name).startswith(keys.PREFIX)]
-
-
-def _compared_by(
+def compared_by(
     folder: Path, configs: list[dict[str, Any]], metric: str | None, mode: str | None
 ) -> dict[str, str]:
-    """Return metric and mode: as asked for, else as the study asked Ray Tune for them."""
+    """Return metric and mode: as asked for, else as the study asked Ray Tune for them.
+
+    Args:
+        folder: The experiment's folder.
+        configs: The configurations of its trials.
+        metric: The metric that was asked for, if any.
+        mode: The mode that was asked for, if any.
+
+    Raises:
+        InvalidValueError: When either is neither asked for nor saved, or cannot be.
+    """
     asked = tune_config(folder / "tuner.pkl")
     searched, _ = keys.first_objective(keys.section(configs[0]).get("metric"), None)
     metric = metric or asked.get("metric") or searched

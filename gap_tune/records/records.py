@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,9 +27,16 @@ class Records:
         results: One row per report, in order: ``arm, seed, trial_id, iteration, epoch``, every
             metric, and the columns ``gap/...``.
         trials: One row per trial: ``arm, seed, trial_id, status`` ("finished", "stopped" before
-            its last epoch by its arm, "failed" or "unfinished"), ``error``, ``reports``, ``steps``,
+            its last epoch, "failed" or "unfinished"), ``error``, ``reports``, ``steps``,
             ``seconds``, and the metrics of its last report. A run that failed before it had any
             trial has one row, with an empty ``trial_id``.
+
+        configs: The configuration of each trial, by its ``trial_id``.
+        folders: The folder that it was read from, likewise.
+
+    Both tables of an experiment in which ``GapSearch`` compared configurations have the columns
+    ``configuration``, its number, and ``own_seed``; NaN and None where nothing is compared with a
+    trial. ``seed`` then numbers the pairs of both, where there are several of both.
 
     Both tables have a column ``lr`` where the study sweeps learning rates: the trial's own. Of such
     a study ``study["lrs"]`` says at how many an arm was trained that searches none, and
@@ -38,13 +46,25 @@ class Records:
     study: Mapping[str, Any]
     results: pd.DataFrame
     trials: pd.DataFrame
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: Mapping[str, Any], trials: Iterable[Trial]) -> Records:
         """Return the records of trials, in this order."""
         trials = list(trials)
         rows = [report for trial in trials for report in trial.reports]
-        return cls(study, pd.DataFrame(rows), pd.DataFrame([trial.row for trial in trials]))
+        configs = {trial.row["trial_id"]: trial.config for trial in trials}
+        folders = {
+            trial.row["trial_id"]: trial.folder for trial in trials if trial.folder is not None
+        }
+        return cls(
+            study,
+            pd.DataFrame(rows),
+            pd.DataFrame([trial.row for trial in trials]),
+            configs,
+            folders,
+        )
 
     @property
     def metric(self) -> str:
@@ -74,8 +94,9 @@ class Records:
 
     @property
     def unit(self) -> str:
-        """What an arm has several of: "seed", or "trial" where arms share no seeds."""
-        return "seed" if self.study.get("paired", True) else "trial"
+        """What an arm has several of: "seed", "configuration", or "trial" where none is paired."""
+        paired = self.study.get("paired", True)
+        return str(self.study.get("unit", "seed" if paired else "trial"))
 
     def where(self, chosen: Callable[[pd.DataFrame], Any]) -> Records:
         """Return the records of some trials.
@@ -86,7 +107,7 @@ class Records:
         results, trials = (
             table if table.empty else table[chosen(table)] for table in (self.results, self.trials)
         )
-        return Records(self.study, results, trials)
+        return Records(self.study, results, trials, self.configs, self.folders)
 
     def trials_with(self, status: str, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the trials of a status, of these arms or of all.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gap_tune.errors import StateError
-from gap_tune.files import json_lines
+from gap_tune.files import json_lines, parsed_json
 
 RUNS_FILE = "runs.jsonl"
 # In every note: what makes runs of another day comparable. The command and versions are told only.
@@ -40,7 +39,7 @@ def read_note(folder: Path, kind: str = "suite") -> dict[str, Any]:
     """
     path = note_path(folder, kind)
     try:
-        note: dict[str, Any] = json.loads(path.read_text())
+        note: dict[str, Any] = parsed_json(path.read_text())
         for key in COMPARED:
             note[key]
     except (OSError, ValueError, KeyError, TypeError) as error:

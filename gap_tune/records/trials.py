@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gap_tune.files import json_lines
+from gap_tune.errors import StateError
+from gap_tune.files import json_lines, leads_out, parsed_json
 from gap_tune.records.saved_state import SavedState
 from gap_tune.tune import keys
 from gap_tune.tune.nested import leaves
@@ -41,17 +41,42 @@ class Trial:
         config: Its configuration.
         row: Its row in ``Records.trials``.
         reports: Its rows in ``Records.results``.
+        folder: Where it was read; None of one that stands for trials that never were.
+        done: Whether its last report says that something ended it: a scheduler, a stopping rule, or
+            a class trainable itself. A training function that returns says so in no report.
     """
 
     config: dict[str, Any]
     row: dict[str, Any]
     reports: list[dict[str, Any]]
+    folder: Path | None = None
+    done: bool = False
 
     def named(self, arm: str, seed: Any) -> Trial:
         """Return the trial as one of another arm and seed."""
         names = {"arm": arm, "seed": seed}
         reports = [report | names for report in self.reports]
         return replace(self, row=self.row | names, reports=reports)
+
+    def placed(self, place: tuple[int, Any] | None) -> Trial:
+        """Return the trial with the number of its configuration, and its own seed beside it.
+
+        Args:
+            place: Both; None where nothing is compared with it.
+        """
+        configuration, seed = (math.nan, None) if place is None else place
+        names = {"configuration": float(configuration), "own_seed": seed}
+        reports = [report | names for report in self.reports]
+        return replace(self, row=self.row | names, reports=reports)
+
+    def stopped_before(self, longest: int) -> Trial:
+        """Return the trial as one that was stopped, if something ended it before others.
+
+        Args:
+            longest: How many reports the longest of the others made.
+        """
+        early = self.row["status"] == "finished" and self.done and len(self.reports) < longest
+        return replace(self, row=self.row | {"status": "stopped"}) if early else self
 
     def with_lr(self) -> Trial:
         """Return the trial with its configuration's learning rate as ``lr``; NaN without one."""
@@ -65,8 +90,22 @@ class Trial:
 
 
 def trial_folders(folder: Path) -> list[Path]:
-    """Return the folders of an experiment's trials, by name."""
-    return sorted(path.parent for path in folder.glob(f"*/{PARAMETERS_FILE}"))
+    """Return the folders of an experiment's trials, by name; none that lies outside of it."""
+    found = folder.glob(f"*/{PARAMETERS_FILE}")
+    return sorted(path.parent for path in found if not leads_out(path, folder))
+
+
+def check_own_files(folder: Path) -> None:
+    """Check that the files of an experiment's folder are its own.
+
+    Raises:
+        StateError: When one is a link that leads out of the folder.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink() and not path.is_dir() and leads_out(path, folder):
+            raise StateError(
+                f"{folder} must hold its own files, but {path.name} is a link that leads out of it."
+            )
 
 
 def read_trial(folder: Path, saved: SavedState, epochs: float = 0) -> Trial:
@@ -81,7 +120,9 @@ def read_trial(folder: Path, saved: SavedState, epochs: float = 0) -> Trial:
         OSError: When the trial's configuration cannot be read.
         ValueError: When it is not whole: a driver that runs may be writing it now.
     """
-    config = json.loads((folder / PARAMETERS_FILE).read_text())
+    config = parsed_json((folder / PARAMETERS_FILE).read_text())
+    if not isinstance(config, dict):
+        raise ValueError(f"a trial's configuration must be a mapping, but got {config!r:.100}.")
     names = {"arm": config.get("arm", folder.name), "seed": config.get("seed", 0)}
     reports = _reports(folder / _RESULTS_FILE)
     rows = [
@@ -89,8 +130,7 @@ def read_trial(folder: Path, saved: SavedState, epochs: float = 0) -> Trial:
         for iteration, report in reports
     ]
     last = reports[-1][1] if reports else {}
-    log = folder / _ERROR_FILE
-    error = log.read_text().strip() if log.exists() else ""
+    error = _error(folder / _ERROR_FILE)
     trial_id = last.get("trial_id", saved.trial_in(folder.name))
     # A trial that died, recovered and finished has an error log too: Ray's state decides.
     status = saved.statuses.get(trial_id, "ERROR" if error else "RUNNING")
@@ -101,10 +141,22 @@ def read_trial(folder: Path, saved: SavedState, epochs: float = 0) -> Trial:
         "status": "stopped" if early else _STATUS.get(status, "unfinished"),
         "error": error.splitlines()[-1] if error and status == "ERROR" else "",
         "reports": len(rows),
-        "steps": last.get(keys.STEPS, 0),
-        "seconds": last.get("time_total_s", 0.0),
+        "steps": _spent(last.get(keys.STEPS, 0)),
+        "seconds": _spent(last.get("time_total_s", 0.0)),
     }
-    return Trial(config, row, rows)
+    return Trial(config, row, rows, folder, bool(last.get("done")))
+
+
+def _spent(value: Any) -> float:
+    """Return steps or seconds that can be added up; nothing for what cannot."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else 0
+
+
+def _error(path: Path) -> str:
+    """Return what a trial failed with; nothing of a link to what is not the experiment's."""
+    if not path.exists() or leads_out(path, path.parents[1]):
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _metrics(report: dict[str, Any]) -> dict[str, Any]:
@@ -122,12 +174,21 @@ def _reports(path: Path) -> list[tuple[int, dict[str, Any]]]:
     A trial that starts again, from a checkpoint, reports some of it anew: the later one counts.
     """
     kept: list[tuple[int, dict[str, Any]]] = []
-    for row in json_lines(path):
+    rows = () if leads_out(path, path.parents[1]) else json_lines(path)
+    for row in filter(_is_report, rows):
         while kept and _is_void(*kept[-1], row):
             kept.pop()
         before = kept[-1][0] if kept else 0
         kept.append((max(row["training_iteration"], before + 1), row))
     return kept
+
+
+def _is_report(row: Any) -> bool:
+    """Tell whether a line is what Ray writes of a report, and not what somebody else put there."""
+    if not isinstance(row, dict) or not isinstance(row.get("trial_id"), str):
+        return False
+    numbers = (row.get("training_iteration"), row.get(keys.STEPS, 0))
+    return all(isinstance(number, int | float) for number in numbers)
 
 
 def _is_void(number: int, before: dict[str, Any], row: dict[str, Any]) -> bool:

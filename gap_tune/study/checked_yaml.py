@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args, get_ty
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Strict, TypeAdapter, ValidationError
 
-from gap_tune.errors import GapTuneError, InvalidValueError
+from gap_tune.errors import GapTuneError, InvalidValueError, did_you_mean
 
 _T = TypeVar("_T")
 # What a value must be, by the type of pydantic's error.
@@ -21,6 +21,8 @@ _WORDS = {
     "float_type": "a number",
     "bool_type": "true or false",
 }
+# Written out, a few lines of aliases of aliases would fill any memory.
+_MOST_VALUES = 100_000
 _UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument", "invalid_key")
 
 
@@ -72,7 +74,8 @@ class FileKind(Generic[_T]):
         name: In words: "a study file".
         type: What it is read as: a pydantic model, or a dataclass of types that pydantic knows,
             with ``extra="forbid"`` in its configuration.
-        words: What the values of keys must be that are more than a word or a number.
+        words: What the values of keys must be that are more than a word or a number; of "", what
+            the file is a mapping of, where its keys are not known beforehand.
     """
 
     name: str
@@ -99,6 +102,17 @@ class FileKind(Generic[_T]):
         except GapTuneError as error:
             raise InvalidValueError(f"{path}: {error}") from None
 
+    def read_any(self, path: Path | str) -> dict[str, tuple[int, Any]]:
+        """Return what a file of any keys holds, by key with the line that it stands in.
+
+        Raises:
+            InvalidValueError: When the file cannot be read, is not YAML, or is no mapping.
+        """
+        path = Path(path)
+        root = self._composed(path)
+        data = self._data(path, root)
+        return {str(key.value): (_line(key), data[str(key.value)]) for key, _ in root.value}
+
     def _composed(self, path: Path) -> yaml.MappingNode:
         try:
             root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -106,11 +120,17 @@ class FileKind(Generic[_T]):
             raise InvalidValueError(
                 f"{self.name} must be one that can be read, but got {path}: {error.strerror}."
             ) from None
+        except RecursionError:
+            raise _wrong(path, 1, f"{self.name} must not nest as deeply as it does.") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise self._not_yaml(path, error) from None
+        if root is not None and _written_out(root, {}) > _MOST_VALUES:
+            text = f"{self.name} must hold at most {_MOST_VALUES} values, aliases written out"
+            raise _wrong(path, 1, f"{text}, but holds more.")
         if not isinstance(root, yaml.MappingNode):
             line = 1 if root is None else _line(root)
-            raise _wrong(path, line, f"{self.name} must be a mapping of {self._keys(())}.")
+            of = self.words.get("") or self._keys(())
+            raise _wrong(path, line, f"{self.name} must be a mapping of {of}.")
         return root
 
     def _data(self, path: Path, root: yaml.MappingNode) -> dict[str, Any]:
@@ -134,7 +154,9 @@ class FileKind(Generic[_T]):
         if kind == "value_error":
             return str(error["ctx"]["error"])
         if kind in _UNKNOWN_KEY:
-            return f"a key must be one of {self._keys(place[:-1])}, but got {place[-1]!r}."
+            known = self._keys(place[:-1])
+            near = did_you_mean(place[-1], known)
+            return f"a key must be one of {known}, but got {place[-1]!r}.{near}"
         # What is wrong within a list, or with a key of no meaning, is told of the whole.
         name = next(part for part in reversed(place) if part != "[key]" and isinstance(part, str))
         if kind == "missing":
@@ -155,6 +177,26 @@ class FileKind(Generic[_T]):
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         at = line if mark is None else mark.line + 1
         return _wrong(path, at, f"{self.name} must be YAML, but {problem}.")
+
+
+def read_mapping(path: Path | str, name: str) -> dict[str, tuple[int, Any]]:
+    """Return what a file of any keys holds; errors as of ``FileKind.read_any``.
+
+    Args:
+        path: The file.
+        name: What kind of file it is, in words.
+    """
+    return FileKind(name, dict, {"": "names to values"}).read_any(path)
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node is with its aliases written out; one within itself is none."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        children = node.value if not isinstance(node, yaml.ScalarNode) else ()
+        parts = (part for c in children for part in (c if isinstance(c, tuple) else (c,)))
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _repeated(node: yaml.Node, seen: set[int]) -> Iterator[tuple[yaml.Node, yaml.Node]]:

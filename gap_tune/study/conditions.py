@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from ray import tune
 
-from gap_tune.errors import InvalidValueError, check_count, check_range
+from gap_tune.errors import InvalidValueError, check_count, check_range, did_you_mean
 from gap_tune.study.arms import Arm
+from gap_tune.study.compared import Compared, searched_configuration
 from gap_tune.training.batches import check_batch_size
 from gap_tune.training.families.table import BASE_FAMILIES, get_family
 from gap_tune.training.held_out import with_held_out
@@ -21,11 +23,12 @@ from gap_tune.workloads.base import Workload
 
 # How far searches go down and up from the recipe's learning rate.
 _DOWN, _UP = 10.0, 3.0
+_REPORTS = 4
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What all trials of a study share, and the learning rates that their families need.
+class Conditions(Compared):
+    """What all trials on a workload share, and the learning rates that their families need.
 
     Attributes:
         settings: What every trial's configuration holds; see ``make_conditions``.
@@ -47,6 +50,18 @@ class Conditions:
     weight_decay: float | None = None
 
     @property
+    def name(self) -> str:
+        """The workload's name."""
+        return str(self.settings["workload"])
+
+    @property
+    def summary(self) -> str:
+        """In words, what is trained how long, and at which learning rates."""
+        low, high = self.lr_range
+        rates = f"lr {self.lr:g}" if self.lrs == 1 else f"lr {low:g} to {high:g}"
+        return f"{self.epochs} epochs of {self.name} at {rates}"
+
+    @property
     def family(self) -> str:
         """The study's optimizer family."""
         return str(self.settings["family"])
@@ -55,6 +70,11 @@ class Conditions:
     def epochs(self) -> int:
         """Epochs of a full trial."""
         return int(self.settings["epochs"])
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings, the recipe's learning rate and where to search it."""
+        recipe = self.recipe_of(Arm("base"))
+        return {**self.settings, **recipe, "lr_range": list(self.lr_range)}
 
     @cached_property
     def workload(self) -> Workload:
@@ -103,6 +123,29 @@ class Conditions:
         # Without the last digits, which are rounding, a rate reads as people write it.
         return tuple(float(f"{lr:.12g}") for lr in np.geomspace(*self.lr_range_of(arm), self.lrs))
 
+    def planned(self, arm: Arm, seed: int, lr: float | None) -> list[dict[str, Any]]:
+        """Return an arm's planned trials of a seed, at the recipe's learning rate or that given."""
+        own = {**arm.configuration(self.family), **self.recipe_of(arm), "seed": seed}
+        rate = {} if lr is None else {"lr": lr}
+        return [{**own, **rate, **trial} for trial in arm.plan()]
+
+    def space_of(
+        self, arm: Arm, seed: int, momentum: Any, start: float
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the space in ``lr_range_of(arm)``, which begins with the recipe if that is in it.
+
+        Learning rates are searched on a logarithmic scale.
+        """
+        recipe = self.recipe_of(arm)
+        low, high = self.lr_range_of(arm)
+        domains: dict[str, Any] = {"lr": tune.loguniform(low, high)}
+        first = {"lr": recipe["lr"]}
+        if momentum is not None:
+            domains["momentum"], first["momentum"] = momentum, start
+        own = searched_configuration(arm, self)
+        whole = {**self.settings, **own, **recipe, "seed": seed, **domains}
+        return whole, first if low <= first["lr"] <= high else {}
+
     def steps_of_a_trial(self) -> int:
         """Return the optimizer steps of a full trial; loads the data.
 
@@ -127,7 +170,7 @@ def make_conditions(
     epochs: int | None,
     lr: float | None,
     lr_range: Sequence[float] | None,
-    reports_per_epoch: int,
+    reports_per_epoch: int | None = None,
     lrs: int | None = None,
 ) -> Conditions:
     """Return a study's conditions; arguments as of ``Study``, None is the workload's default.
@@ -145,7 +188,9 @@ def make_conditions(
         "family": family,
         "batch_size": task.batch_size,
         "epochs": check_count("epochs", task.epochs if epochs is None else epochs),
-        "reports_per_epoch": check_count("reports_per_epoch", reports_per_epoch),
+        "reports_per_epoch": check_count(
+            "reports_per_epoch", _REPORTS if reports_per_epoch is None else reports_per_epoch
+        ),
         # What one arm holds out, no arm may train on.
         "hold_out": any(arm.validation_every is not None for arm in arms),
     }
@@ -163,7 +208,10 @@ def make_conditions(
 def check_family(family: str) -> str:
     """Return the family when a study can have it, else raise ``InvalidValueError``."""
     if family not in BASE_FAMILIES:
-        raise InvalidValueError(f"family must be one of {BASE_FAMILIES}, but got {family!r}.")
+        raise InvalidValueError(
+            f"family must be one of {BASE_FAMILIES}, but got {family!r}."
+            + did_you_mean(family, BASE_FAMILIES)
+        )
     return family
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gap_tune.errors import StateError
+from gap_tune.formatting import without_secrets
 from gap_tune.records.records import DEFAULT_MARGIN
 from gap_tune.records.studies import STUDY_FILE
-from gap_tune.study.remote_store import without_secrets
+from gap_tune.study.own.function import TuneFunction
+from gap_tune.study.own.space import decode
 from gap_tune.study.resources import Resources
 
 if TYPE_CHECKING:
@@ -56,16 +58,26 @@ def describe(study: Study) -> dict[str, Any]:
     }
 
 
-def arguments_of(description: Mapping[str, Any], storage: Path | str) -> dict[str, Any]:
+def arguments_of(
+    description: Mapping[str, Any], storage: Path | str, function: TuneFunction | None = None
+) -> dict[str, Any]:
     """Return the arguments of ``Study``, but for ``storage``, that a description was made of.
 
+    Args:
+        description: What ``describe`` returned.
+        storage: Where it was, for messages.
+        function: What a study of a user's own function is of, where its name leads nowhere.
+
     Raises:
-        StateError: When it lacks one.
+        StateError: When it lacks one, or names no function where it has to.
     """
     try:
         settings = description["settings"]
-        names = ("workload", "workload_options", "family", "epochs", "lr", "lr_range")
-        own = {name: settings[name] for name in (*names, "reports_per_epoch")}
+        if "function" in settings:
+            own = _own(settings, storage, function)
+        else:
+            names = ("workload", "workload_options", "family", "epochs", "lr", "lr_range")
+            own = {name: settings[name] for name in (*names, "reports_per_epoch")}
         rest = {name: description[name] for name in ("arms", "seeds", "metric", "mode", "budget")}
         rest["lrs"] = description.get("lrs")
         rest["margin"] = description.get("margin", DEFAULT_MARGIN)
@@ -75,6 +87,26 @@ def arguments_of(description: Mapping[str, Any], storage: Path | str) -> dict[st
             f"{STUDY_FILE} must say how the study was made, but that in {storage} is of another "
             f"version of gap_tune: {error!r}."
         ) from None
+
+
+def _own(
+    settings: Mapping[str, Any], storage: Path | str, function: TuneFunction | None
+) -> dict[str, Any]:
+    found = function or settings["function"]
+    if found is None:
+        raise StateError(
+            f"{STUDY_FILE} in {storage} must name a function that can be imported, but "
+            f"{settings['name']} was none, as in a notebook: pass it, Study.restore(storage, "
+            "function)."
+        )
+    space = decode(settings["param_space"])
+    return {
+        "workload": found,
+        "param_space": space,
+        "momentum": settings["momentum"],
+        # Studies of earlier versions had none.
+        "reports": settings.get("reports"),
+    }
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

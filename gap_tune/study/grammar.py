@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gap_tune.control import TrustRegion
-from gap_tune.errors import InvalidValueError, check_range
+from gap_tune.errors import InvalidValueError, check_range, did_you_mean
 from gap_tune.rules import get_rule, is_rule_name, rule_names
 from gap_tune.study.arms import GAP, Arm
 from gap_tune.study.methods.grid import Grid
@@ -97,7 +97,7 @@ def parse_arm(text: str) -> Arm:
         f"arm must be one of {list(_PLAIN)}, 'gap-<rule>' or 'gap-trial-<rule>' with a rule of "
         f"{rule_names()}, 'my_module:MyRule', 'fixed:<momentum>', 'fixed:grid', "
         f"'nesterov:<momentum>', 'warmup:<momentum>', {sorted(METHODS)} or a family of {families}, "
-        f"but got {text!r}."
+        f"but got {text!r}.{did_you_mean(name, arm_names())}"
     )
 
 

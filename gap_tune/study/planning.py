@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from gap_tune.errors import InvalidValueError
 from gap_tune.study.arms import Arm
 from gap_tune.study.budget import ArmBudget
-from gap_tune.study.conditions import Conditions
+from gap_tune.study.compared import Compared
 from gap_tune.study.methods.base import Search, SearchTask
 from gap_tune.study.methods.optuna import LearningRates
 from gap_tune.study.methods.plan import PlannedTrials
@@ -43,7 +43,7 @@ class Plan:
         budget: What an arm may spend per seed.
     """
 
-    conditions: Conditions
+    conditions: Compared
     arms: tuple[Arm, ...]
     seeds: int
     budget: ArmBudget
@@ -151,16 +151,13 @@ class Plan:
             for arm in arms
             for trial in self._trials(arm, seed, place)
         ]
-        searcher = GapSearch(PlannedTrials(trials))
-        return Search(self.conditions.settings, len(trials), searcher, GapScheduler())
+        conditions = self.conditions
+        planned = PlannedTrials(trials, conditions.metric, conditions.mode)
+        searcher = GapSearch(planned, momentum=conditions.momentum)
+        return Search(conditions.settings, len(trials), searcher, GapScheduler())
 
     def _trials(self, arm: Arm, seed: int, place: int) -> list[dict[str, Any]]:
         """Return an arm's trials of a seed at one of its learning rates, counted from 0."""
-        recipe = self.conditions.recipe_of(arm)
-        lrs = self.conditions.lrs_of(arm) if self.sweeps(arm) else (recipe["lr"],)
-        own: Mapping[str, Any] = {
-            **arm.configuration(self.conditions.family),
-            **recipe,
-            "seed": seed,
-        }
-        return [{**own, "lr": lr, **trial} for lr in lrs[place : place + 1] for trial in arm.plan()]
+        if self.sweeps(arm):
+            return self.conditions.planned(arm, seed, self.conditions.lrs_of(arm)[place])
+        return self.conditions.planned(arm, seed, None) if place == 0 else []

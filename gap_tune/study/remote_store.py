@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs
 
 from gap_tune.errors import InvalidValueError, StorageError
+from gap_tune.formatting import without_secrets
 from gap_tune.records.studies import RUN_FILE, STUDY_FILE
 from gap_tune.rules.recorded import DECISIONS_FILE
 from gap_tune.study.store import Store
@@ -28,7 +29,6 @@ _READ = {STUDY_FILE, RUN_FILE, DECISIONS_FILE} | {
     "tuner.pkl",
 }
 _STATE = re.compile(r"\w+[-_]state-.*\.json")
-_SECRET = re.compile(r"([?&][^=&\s]*(?:key|secret|token|sig)[^=&\s]*=)[^&\s]*", re.IGNORECASE)
 
 
 def open_store(place: Path | str) -> Store:
@@ -99,7 +99,7 @@ class RemoteStore(Store):
             newer = [
                 info
                 for info in self._files(folder or self.folder)
-                if _is_read(info.base_name) and self._copied.get(info.path) != _version(info)
+                if self._is_read(info) and self._copied.get(info.path) != _version(info)
             ]
             _at_once(self._download, newer)
 
@@ -127,8 +127,21 @@ class RemoteStore(Store):
         wanted = pyarrow.fs.FileSelector(self.path(folder), recursive=True, allow_not_found=True)
         return [info for info in self.filesystem.get_file_info(wanted) if info.is_file]
 
+    def _is_read(self, info: Any) -> bool:
+        """Tell whether a file is copied: what is read, and has its place below the local folder.
+
+        Keys of objects are any text: with dots, one names a place outside of it.
+        """
+        below = self._place_of(info)
+        name = below.name
+        inside = ".." not in below.parts and not below.is_absolute()
+        return inside and (name in _READ or _STATE.fullmatch(name) is not None)
+
+    def _place_of(self, info: Any) -> PurePosixPath:
+        return PurePosixPath(info.path.removeprefix(f"{self._root}/"))
+
     def _download(self, info: Any) -> None:
-        target = self.folder / info.path.removeprefix(f"{self._root}/")
+        target = self.folder / self._place_of(info)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self.filesystem.open_input_stream(info.path) as stream:
@@ -150,20 +163,6 @@ class RemoteStore(Store):
                 f"storage must be one that can be read and written, but got "
                 f"{self.shown(self.folder)}: {without_secrets(_first_line(error))}."
             ) from None
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without the keys that a URI in it may hold.
-
-    >>> without_secrets("--out s3://key:secret@bucket/study?session_token=x&region=y")
-    '--out s3://bucket/study?session_token=***&region=y'
-    """
-    # An Azure container stands before an @, too, but no colon.
-    return _SECRET.sub(r"\1***", re.sub(r"(\w://)[^\s?@]*:[^\s?]*@", r"\1", text))
-
-
-def _is_read(name: str) -> bool:
-    return name in _READ or _STATE.fullmatch(name) is not None
 
 
 def _at_once(function: Callable[[Any], None], items: Iterable[Any]) -> None:

@@ -10,6 +10,7 @@ import ray
 from gap_tune.errors import InvalidValueError, check_count, check_range
 from gap_tune.training.distributed import COORDINATOR
 from gap_tune.tune.monitoring.ray_dashboard import named_job
+from gap_tune.tune.starting import start_ray
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,17 @@ class Resources:
             job: What Ray's dashboard calls the study.
 
         Raises:
+            RayStartError: When it does not start.
             InvalidValueError: When trials ask for more of a GPU than the cluster has.
         """
         # Tune's newer output prints a banner even at verbose=0; the caller shows its own progress.
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-        quiet = {
-            "log_to_driver": False,
-            "logging_level": "error",
-            "job_config": named_job(job),
-        }
-        if not ray.is_initialized() and os.environ.get("RAY_ADDRESS"):
-            ray.init(**quiet)
-        elif not ray.is_initialized():
-            # "local": without it Ray may join a cluster that happens to run on this machine.
-            ray.init(address="local", num_cpus=self.cpus, **quiet)
+        start_ray(
+            num_cpus=self.cpus,
+            log_to_driver=False,
+            logging_level="error",
+            job_config=named_job(job),
+        )
         present = ray.cluster_resources().get("GPU", 0.0) if self.gpus_per_trial else 0.0
         if self.gpus_per_trial > present:
             raise InvalidValueError(

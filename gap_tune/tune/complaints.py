@@ -6,6 +6,8 @@ import logging
 import re
 from typing import Any
 
+from gap_tune.formatting import plain
+
 logger = logging.getLogger(__name__)
 
 _MOST = 50
@@ -25,6 +27,6 @@ class Complaints:
             return
         self._known.add(cause)
         if trial is None:
-            logger.warning(what)
+            logger.warning("%s", plain(what))
         else:
-            logger.warning("%s (trial %s, told once): %r", what, trial.trial_id, error)
+            logger.warning("%s (trial %s, told once): %r", plain(what), trial.trial_id, error)

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from gap_tune.formatting import plain
 from gap_tune.tune import keys, nested
+
+_LONGEST = 100
 
 
 def is_finite(value: Any) -> bool:
@@ -49,9 +52,27 @@ def first_non_finite(result: Mapping[str, Any], metrics: str | Sequence[str] | N
     return None
 
 
+def number_of(result: Mapping[str, Any], metric: str | Sequence[str] | None) -> float | None:
+    """Return the study's metric in a result; None where there is not one metric of numbers.
+
+    >>> number_of({"eval": {"loss": 2}}, "eval/loss"), number_of({"loss": 2}, ["loss", "size"])
+    (2.0, None)
+    """
+    value = nested.get(result, metric) if isinstance(metric, str) else None
+    try:
+        return None if isinstance(value, (bool, str, type(None))) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+
+
 def non_finite_message(metric: str | None, value: Any) -> str:
     """Return the reason for which a trial fails."""
-    return f"the study's metric {metric!r} must be finite, but the trial reported {value}."
+    try:
+        text = plain(str(value), _LONGEST)
+    except ValueError:
+        # Python refuses to write out a whole number of thousands of digits.
+        text = "a number of too many digits"
+    return f"the study's metric {metric!r} must be finite, but the trial reported {text}."
 
 
 def non_finite_weight(optimizer: torch.optim.Optimizer, objects: Mapping[str, Any]) -> str | None:

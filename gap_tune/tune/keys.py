@@ -25,6 +25,8 @@ STATISTICS = "gap/statistics"
 STATISTICS_BY_BETA2 = "gap/statistics_by_beta2"
 STEPS = "gap/steps"
 STEPS_SINCE_CHANGE = "gap/steps_since_change"
+# The first group's learning rate in use: as set and scheduled, coupled to momentum and scaled.
+LR = "gap/lr"
 # Of the trust region: the factor on the learning rate, and z of the agreement, in [-1, 1].
 SCALE = "gap/scale"
 AGREEMENT = "gap/agreement"
@@ -40,12 +42,19 @@ MODE_FIXED = "fixed"
 MODES = (MODE_SCHEDULER, MODE_TRIAL, MODE_FIXED)
 # A section says here what the momentum beside it is called, where that is not "momentum".
 MOMENTUM_KEY = "momentum_key"
+# A section numbers here the configuration that trials of several momenta and seeds share.
+PAIR = "pair"
+# Of mode "scheduler": False where GapSearch has seen no GapScheduler, which makes it True.
+SCHEDULED = "scheduled"
 # A section names here the trial's own rule (gap_tune.rules.get_rule), where it has one.
 RULE = "rule"
 # A section holds here how the trust region follows the agreement, where the rule is not to say.
 TRUST_REGION = "trust_region"
 # What it holds where learning rates stay as they are.
 NO_TRUST_REGION = {"span": 1.0}
+# A section says here what the momentum beside it is, where that is not what trained.
+MOMENTUM_IS = "momentum_is"
+IS_START = "the start of a tuned momentum: gap_tune.best(results) tells what was used"
 
 # What a study may want of its metric, as Ray Tune calls it.
 OBJECTIVE_MODES = ("min", "max")
@@ -61,6 +70,17 @@ def section(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if isinstance(own, Mapping):
         return own
     return next((inner[SECTION] for inner in _holders(config or {})), {})
+
+
+def sections(config: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """Return gap_tune's own part of a configuration wherever it stands, outermost first.
+
+    >>> sections({"gap": {"mode": "fixed"}, "loop": {"gap": {"mode": "trial"}}})
+    [{'mode': 'fixed'}, {'mode': 'trial'}]
+    """
+    own = (config or {}).get(SECTION)
+    nested_ones = [inner[SECTION] for inner in _holders(config or {})]
+    return [own, *nested_ones] if isinstance(own, Mapping) else nested_ones
 
 
 def asks_for_tuning(config: Mapping[str, Any] | None) -> bool:

@@ -54,6 +54,8 @@ def holds(config: Mapping[str, Any], key: str) -> bool:
 
 def get(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """Return the value of a key; the default where it stands nowhere."""
+    if key in config:
+        return config[key]
     path = path_of(config, key)
     return default if path is None else at(config, path)
 

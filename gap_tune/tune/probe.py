@@ -17,6 +17,7 @@ from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError, c
 from gap_tune.files import write_whole
 from gap_tune.gradients import AlignmentStatistics, GradientMonitor
 from gap_tune.gradients.wrappers import unwrapped
+from gap_tune.tune.starting import start_ray
 from gap_tune.tune.statistics_json import ByBeta2, dump
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def probe(
         InvalidValueError: When an argument is out of range, ``path`` cannot be written, ``setup``
             or ``train_step`` raises, or no gradient could be observed.
         UnsupportedError: When ``setup`` returns something else or cannot be sent to the task.
+        RayStartError: When Ray does not start.
     """
     check_count("steps", steps)
     if not callable(setup):
@@ -69,9 +71,7 @@ def probe(
             f"path must lie in a folder that can be written, but got {os.fspath(path)}."
         )
     running = ray.is_initialized()
-    if not running:
-        # "local": without it Ray may join a cluster that happens to run on this machine.
-        ray.init(address="local", log_to_driver=False, logging_level="error")
+    start_ray(join=False, log_to_driver=False, logging_level="error")
     _check_available(options, grows=running)
     own, by_beta2 = _run(setup, steps, options, monitor_options)
     if path is not None:

@@ -46,7 +46,10 @@ def parse(text: Any) -> ByBeta2:
         return {None: AlignmentStatistics.from_dict(data)}
     if not isinstance(data, Mapping) or not data:
         raise StateError(f"statistics must be one or more by beta2, but got {str(data)[:40]}.")
-    return {_beta2(key): AlignmentStatistics.from_dict(data[key]) for key in data}
+    try:
+        return {_beta2(key): AlignmentStatistics.from_dict(data[key]) for key in data}
+    except InvalidValueError as error:
+        raise StateError(str(error)) from None
 
 
 # A result is read by searcher, scheduler and metrics, and again for every sibling's next report.
@@ -62,7 +65,8 @@ def parse_one(text: Any) -> AlignmentStatistics:
     # Only texts can be looked up in a cache; anything else is an error.
     found = _parse_text(text) if isinstance(text, str) else parse(text)
     if set(found) != {None}:
-        raise StateError(f"statistics must be one, not by beta2, but got those of {list(found)}.")
+        many = f"{list(found)!s:.200}"
+        raise StateError(f"statistics must be one, not by beta2, but got those of {many}.")
     return found[None]
 
 
@@ -82,7 +86,9 @@ def read(path: str | os.PathLike[str]) -> ByBeta2:
         StateError: When it holds something else.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            # What is longer is refused unread.
+            text = file.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidValueError(
             f"statistics must be a file that can be read, but got {os.fspath(path)}: {error}."

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from ray import tune
+from ray.tune.stopper import NoopStopper
+from ray.tune.utils.serialization import TuneFunctionEncoder
 
 import gap_tune
 from gap_tune import cli
@@ -61,9 +63,13 @@ def test_trials_without_seeds_are_grouped_and_not_compared(tmp_path: Path) -> No
     ]
     answer = verdict(records)
     assert answer.kind == "undecided"
-    assert answer.headline == "Best loss: 1.00, by trial aaa (fixed:0.5)."
+    assert answer.headline == (
+        "Whether to stop sweeping momentum cannot be told from this experiment: its trials share "
+        "no seeds, so they differ in more than momentum."
+    )
+    assert answer.sentences[0] == "Best loss: 1.00, by trial aaa (fixed:0.5)."
     assert "Mean loss of ended trials: gap 2.00 (1 trial), fixed:0.5 1.00 (1 trial)." in answer.text
-    assert "its trials share no seeds" in answer.text
+    assert "search with GapSearch(baselines=(0.9,), seeds=3) and GapScheduler()" in answer.text
     assert "Of 3 trials, 1 unfinished." in answer.text
     assert answer.difference.by_seed == {}
 
@@ -77,6 +83,25 @@ def test_trials_of_equal_seed_and_settings_are_compared_seed_by_seed(tmp_path: P
     answer = verdict(read_experiment(tmp_path, metric="loss", mode="min"))
     assert answer.kind == "gain"
     assert answer.difference.by_seed == pytest.approx({0: -0.5, 1: -0.6, 2: -0.55})
+
+
+def test_a_study_between_two_trials_is_not_taken_for_a_complete_one(tmp_path: Path) -> None:
+    for seed, (tuned, fixed) in enumerate([(1.0, 1.5), (1.1, 1.7), (1.2, 1.75)]):
+        config = {"lr": 0.1, "seed": seed, "momentum": 0.9}
+        write_trial(tmp_path, f"g{seed}", config | {"gap": TUNED}, [3.0, tuned])
+        write_trial(tmp_path, f"f{seed}", config, [3.0, fixed])
+    write_state(tmp_path, {f"{kind}{seed}": "TERMINATED" for kind in "gf" for seed in range(3)})
+    path = tmp_path / "experiment_state-2026.json"
+    state = json.loads(path.read_text())
+    # The seventh has been suggested, and has not begun.
+    state["trial_data"].append([json.dumps({"trial_id": "next", "status": "PENDING"}), "{}"])
+    state["runner_data"] = {"_stopper": NoopStopper()}
+    path.write_text(json.dumps(state, cls=TuneFunctionEncoder))
+    search = {"counter": 7, "total_samples": 10, "finished": False}
+    (tmp_path / "search_gen_state-2026.json").write_bytes(pickle.dumps(search))
+    answer = verdict(read_experiment(tmp_path, metric="loss", mode="min"))
+    assert answer.kind == "undecided"
+    assert answer.headline == "Undecided: the study is not complete, 6 of 10 trials ended."
 
 
 def test_seeds_with_other_settings_are_not_pairs(tmp_path: Path) -> None:
@@ -178,7 +203,8 @@ def test_the_page_of_an_experiment_says_what_it_cannot(tmp_path: Path) -> None:
     write_trial(tmp_path, "g", {"momentum": 0.9, "gap": TUNED}, [2.0, 1.0])
     records = read_experiment(tmp_path, metric="loss", mode="min")
     page = write_page(records, tmp_path / "report.html").read_text()
-    assert "Whether GAP helped cannot be told" in page
+    assert "Whether to stop sweeping momentum cannot be told from this experiment" in page
+    assert "GapScheduler tunes every trial, and none has a fixed momentum" in page
     assert "a line per trial" in page
     assert "Ray Tune does not record its versions" in page
     assert "paired over the seeds" not in page

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,13 @@ def test_bug_trials_that_all_fail_at_once_come_to_an_end() -> None:
         searcher.on_trial_complete(f"t{started}", error=True)
         started += 1
     assert started == 3
+
+
+def test_bug_a_run_of_an_earlier_version_had_no_clock_when_it_was_restored() -> None:
+    searcher = WithinSteps(Endless(metric="loss", mode="min"), 2.0, 10)
+    del vars(searcher)["_time_attr"]
+    restored = pickle.loads(pickle.dumps(searcher))
+    assert [restored.suggest(name) is not None for name in "abc"] == [True, True, False]
+    for name in "ab":
+        restored.on_trial_complete(name, {"epoch": 5, "loss": 1.0})
+    assert restored.suggest("c") is not None

@@ -76,6 +76,7 @@ def test_a_killed_comparison_resumes_to_the_table_of_an_undisturbed_one(
     before = study.records()
     assert before.study["open_runs"] == 2
     records = study.resume()
+    assert records.trials_with("failed")["error"].to_list() == []
     assert set(records.trials["status"]) == {"finished"}
     # What had finished, and what the interrupted trial had saved, was not trained again.
     ended = before.trials[before.trials["status"] == "finished"]

@@ -101,7 +101,9 @@ def test_users_see_the_place_without_its_options(store: Store) -> None:
     assert shown.endswith("/study/report.html")
     with pytest.raises(StateError) as raised:
         Study.restore(store.place)
-    assert str(raised.value).startswith(f"{store.shown(store.folder)}/experiment must be the")
+    assert str(raised.value).startswith(
+        f"{store.shown(store.folder)} must be the folder of a gap_tune study"
+    )
 
 
 def test_keys_in_a_uri_are_shown_to_nobody() -> None:

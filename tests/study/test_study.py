@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gap_tune import Study
-from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
+from gap_tune.errors import InvalidValueError, RayStartError, StateError, UnsupportedError
 from gap_tune.records.saved_state import SavedState
 from gap_tune.records.trials import read_trial
 from gap_tune.study import Records, Resources, read_records
@@ -177,7 +177,7 @@ def test_bug_a_study_killed_while_it_was_described_could_neither_begin_nor_go_on
     # It goes as far as Ray, which need not start to tell.
     monkeypatch.setattr("ray.init", _interrupt)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(RayStartError, match="but it got InterruptedError"):
         made.run()
 
 

@@ -151,7 +151,11 @@ def broken() -> Any:
         (lambda: (1, 2), UnsupportedError, "train_step, but got (int, int)."),
         (lambda: (*noisy(), 3), UnsupportedError, "but got (SGD, function, int)."),
         (lambda: None, UnsupportedError, "but got (NoneType)."),
-        (lambda: GapSearch(3), UnsupportedError, "ray.tune.search.Searcher, but got int."),
+        (
+            lambda: GapSearch(3),
+            UnsupportedError,
+            "ray.tune.search.Searcher or the name of one, but got int.",
+        ),
         (broken, InvalidValueError, "but it raised FileNotFoundError: no data here"),
         (without_gradients, InvalidValueError, "no step that had gradients"),
         (with_bad_gradients, InvalidValueError, "but got 4 steps with NaN or infinity"),

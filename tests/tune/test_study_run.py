@@ -149,8 +149,10 @@ def test_a_param_space_that_sets_what_gap_search_owns_is_refused_before_any_tria
 def test_things_that_are_no_scheduler_searcher_or_rule_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="TrialScheduler, but got str"):
         GapScheduler("asha")  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedError, match="Searcher, but got str"):
-        GapSearch("optuna")  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match="Searcher or the name of one, but got int"):
+        GapSearch(3)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"one of \['random', 'tpe'\], but got 'optuna'"):
+        GapSearch("optuna")
     with pytest.raises(UnsupportedError, match="MomentumRule, but got str"):
         GapScheduler(rule="paper")  # type: ignore[arg-type]
     with pytest.raises(InvalidValueError, match="reference_momentum"):

@@ -19,10 +19,10 @@ class ASHA(Sampling):
 
     def stopping(self, task: SearchTask) -> TrialScheduler:
         """Return Ray's ASHA."""
-        epochs = float(task.conditions.epochs)
+        clock = task.conditions.clock
         return ASHAScheduler(
-            time_attr="epoch",
-            max_t=epochs,
-            grace_period=epochs / REDUCTION**2,
+            time_attr=clock.time_attr,
+            max_t=float(clock.length),
+            grace_period=clock.length / REDUCTION**2,
             reduction_factor=REDUCTION,
         )

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from gap_tune.errors import InvalidValueError, check_count
 from gap_tune.training.families.table import get_family
-from gap_tune.tune import keys
 
 if TYPE_CHECKING:
     from gap_tune.study.arms import Arm
-    from gap_tune.study.conditions import Conditions
+    from gap_tune.study.compared import Compared
 
 # The momentum that recipes are meant for: where a search begins.
 USUAL_MOMENTUM = 0.9
@@ -54,7 +52,7 @@ class SearchTask:
             searcher has to keep to it, as ``methods.spending.WithinSteps`` does.
     """
 
-    conditions: Conditions
+    conditions: Compared
     arm: Arm
     seed: int
     trials: int | None
@@ -62,28 +60,17 @@ class SearchTask:
 
     def space(
         self, momentum: Any = None, start: float = USUAL_MOMENTUM
-    ) -> tuple[dict[str, Any], dict[str, float]]:
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return Ray Tune's ``param_space`` and the point to begin with, if it is inside.
 
-        Learning rates are searched between ``conditions.lr_range_of(arm)`` on a logarithmic scale,
-        beginning with the recipe's.
+        Of a workload, learning rates are searched around the recipe's on a logarithmic scale,
+        beginning with that; of a user's own function what its space searches.
 
         Args:
             momentum: The domain of momentum; None where the arm's is not searched.
             start: The momentum to begin with.
         """
-        recipe = self.conditions.recipe_of(self.arm)
-        low, high = self.conditions.lr_range_of(self.arm)
-        domains: dict[str, Any] = {"lr": tune.loguniform(low, high)}
-        first = {"lr": recipe["lr"]}
-        if momentum is not None:
-            domains["momentum"], first["momentum"] = momentum, start
-        own = self.arm.configuration(self.conditions.family)
-        if not self.arm.is_tuned(self.conditions.family):
-            # The metric, so that a trial fails itself when it is not finite.
-            own[keys.SECTION] = {"mode": keys.MODE_FIXED, "metric": self.conditions.metric}
-        whole = {**self.conditions.settings, **own, **recipe, "seed": self.seed, **domains}
-        return whole, first if low <= first["lr"] <= high else {}
+        return self.conditions.space_of(self.arm, self.seed, momentum, start)
 
     def family_momentum(self) -> Any:
         """Return the domain of momentum that the arm's optimizer family has.
@@ -116,7 +103,8 @@ class SearchMethod(ABC):
     Attributes:
         name: What the method's arms are called.
         fewest: Trials per seed that it can do with.
-        stops_early: Whether it ends trials early, so that a budget of steps pays more of them.
+        stops_early: Whether it ends trials early, by ``task.conditions.clock``, so that a budget of
+            steps pays more of them.
         exchanges_checkpoints: Whether its trials read each other's checkpoints.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
@@ -19,5 +20,11 @@ class Median(Sampling):
 
     def stopping(self, task: SearchTask) -> TrialScheduler:
         """Return Ray's median stopping rule."""
-        epochs = float(task.conditions.epochs)
-        return MedianStoppingRule(time_attr="epoch", grace_period=epochs / REDUCTION**2)
+        clock = task.conditions.clock
+        return MedianStoppingRule(
+            time_attr=clock.time_attr,
+            grace_period=clock.length / REDUCTION**2,
+            # Too few to compare with, it pauses trials so that others catch up. One without a
+            # checkpoint would begin again.
+            min_time_slice=0 if clock.pauses else math.inf,
+        )

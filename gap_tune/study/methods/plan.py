@@ -19,10 +19,17 @@ class PlannedTrials(Searcher):
 
     Args:
         configurations: The configurations, in the order in which trials should start.
+        metric: The study's, where Ray may not tell it: it does not where ``param_space`` is empty.
+        mode: "min" or "max", likewise.
     """
 
-    def __init__(self, configurations: Sequence[dict[str, Any]]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        configurations: Sequence[dict[str, Any]],
+        metric: str | None = None,
+        mode: str | None = None,
+    ) -> None:
+        super().__init__(metric=metric, mode=mode)
         self._configurations = list(configurations)
         self._next = 0
 

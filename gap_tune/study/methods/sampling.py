@@ -30,7 +30,7 @@ class Sampling(SearchMethod):
         return optuna.samplers.RandomSampler(seed=task.seed)
 
     def stopping(self, task: SearchTask) -> TrialScheduler | None:
-        """Return what stops trials, by "epoch", which are alike whatever the number of reports."""
+        """Return what stops trials, by the study's clock."""
         return None
 
     def momentum(self, task: SearchTask) -> tuple[Any, float]:
@@ -44,7 +44,10 @@ class Sampling(SearchMethod):
             sampler=self.sampler(task), points_to_evaluate=[first] if first else None
         )
         if task.arm.is_tuned(task.conditions.family):
-            searcher = GapSearch(searcher)
+            searcher = GapSearch(searcher, momentum=task.conditions.momentum)
         if task.full_trials is not None:
-            searcher = WithinSteps(searcher, task.full_trials, task.conditions.epochs)
+            clock = task.conditions.clock
+            searcher = WithinSteps(
+                searcher, task.full_trials, clock.length, time_attr=clock.time_attr
+            )
         return Search(space, task.trials, searcher, GapScheduler(self.stopping(task)))

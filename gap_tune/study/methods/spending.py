@@ -16,15 +16,22 @@ class WithinSteps(Searcher):
     Args:
         searcher: The searcher to wrap.
         full_trials: The budget, in full trials.
-        epochs: Epochs of a full trial; results tell in ``epoch`` how many are done.
+        epochs: Epochs of a full trial, or what else ``time_attr`` counts.
+        time_attr: Key of results that tells how many of them are done.
     """
 
-    def __init__(self, searcher: Searcher, full_trials: float, epochs: int) -> None:
+    # Runs that an earlier version began, and Ray restores, have none of their own.
+    _time_attr = "epoch"
+
+    def __init__(
+        self, searcher: Searcher, full_trials: float, epochs: int, *, time_attr: str = "epoch"
+    ) -> None:
         # Ray walks this attribute name to find wrapped searchers when it saves a study.
         self.searcher = searcher
         super().__init__(metric=searcher.metric, mode=searcher.mode)
         self._budget = full_trials
         self._epochs = epochs
+        self._time_attr = time_attr
         # Share of a full trial, by trial.
         self._running: dict[str, float] = {}
         self._ended = 0.0
@@ -64,8 +71,8 @@ class WithinSteps(Searcher):
         self.searcher.on_trial_complete(trial_id, result=result, error=error)
 
     def _note(self, trial_id: str, result: dict[str, Any]) -> None:
-        if trial_id in self._running and "epoch" in result:
-            self._running[trial_id] = result["epoch"] / self._epochs
+        if trial_id in self._running and self._time_attr in result:
+            self._running[trial_id] = result[self._time_attr] / self._epochs
 
     def get_state(self) -> dict[str, Any]:
         """Return what was spent; Ray saves the wrapped searcher by itself."""

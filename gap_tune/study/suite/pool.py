@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import torch
 
 from gap_tune.errors import StateError, check_count
 from gap_tune.study.suite.runner import Done
-from gap_tune.study.suite.running import run
+from gap_tune.study.suite.running import Line, run
 from gap_tune.study.suite.suite import Job
 
 
@@ -25,12 +25,14 @@ class PoolRunner:
 
     Attributes:
         cpus: Processes, one core each.
+        does: Does a run there and returns its line; a function of a module.
 
     Raises:
         InvalidValueError: When ``cpus`` is no positive integer.
     """
 
     cpus: int
+    does: Callable[[Job], Line] = run
 
     def __post_init__(self) -> None:
         check_count("cpus", self.cpus)
@@ -46,10 +48,10 @@ class PoolRunner:
         executor = ProcessPoolExecutor(
             self.cpus,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=_prepare_process,
+            initializer=prepare_process,
         )
         try:
-            for ended in as_completed([executor.submit(run, job) for job in jobs]):
+            for ended in as_completed([executor.submit(self.does, job) for job in jobs]):
                 done(ended.result())
         except BrokenProcessPool:
             raise StateError(
@@ -60,7 +62,8 @@ class PoolRunner:
             executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
+    """Make a pool's new process leave cores and interrupts to others, and end with its parent."""
     # More threads than a core would take those of the neighbour.
     torch.set_num_threads(1)
     # An interrupt at the terminal reaches all processes; the parent ends the others in order.

@@ -13,7 +13,7 @@ from gap_tune.records.suites import RunKey, key_of
 from gap_tune.study.arms import Arm, check_arms
 from gap_tune.study.conditions import Conditions
 from gap_tune.study.methods.plan import PlannedTrials
-from gap_tune.tune import GapSearch
+from gap_tune.tune import GapSearch, keys
 
 # Of a learning rate: runs are told apart by it, those of earlier sessions too.
 _DIGITS = 4
@@ -137,4 +137,6 @@ def _completed(own: dict[str, Any], conditions: Conditions) -> dict[str, Any]:
     search = GapSearch(PlannedTrials([own]))
     search.set_search_properties(conditions.metric, conditions.mode, {})
     completed: dict[str, Any] = search.suggest("run")
+    # Runs without Ray decide as a scheduler would.
+    completed.get(keys.SECTION, {}).pop(keys.SCHEDULED, None)
     return completed

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gap_tune.errors import UnsupportedError
 from gap_tune.tune import keys
-from gap_tune.tune.integrations.logged import Logged, plain
+from gap_tune.tune.integrations.logged import Logged, Reported, plain
 from gap_tune.tune.integrations.moments import lacks_study_metric, temporary_folder
 from gap_tune.tune.trial.attaching import attach
 from gap_tune.tune.trial.channels import checkpoint_folder
@@ -61,17 +61,29 @@ class GapCallback(Callback):
 
     Args:
         config: The trial's configuration.
+        metrics: What to report, as of Ray's ``TuneReportCheckpointCallback``: a mapping of names in
+            the report to names that the module logs (``{"loss": "ptl/val_loss"}``), or names alone;
+            ``epoch`` and ``step`` come on top. None reports all under the names they have.
         checkpoint: Whether each report comes with a checkpoint: Lightning's own, with gap_tune's
             file next to it. On by default, since a trial without one starts over after a fault. A
             folder that cannot be written costs the checkpoint, not the report.
         **options: ``couple_lr, rule, update_every, trust_region`` and options of
             ``GradientMonitor``, as of ``gap_tune.attach``, which also tells the errors.
+
+    Raises:
+        InvalidValueError: When ``metrics`` is something else.
     """
 
     def __init__(
-        self, config: Mapping[str, Any] | None = None, *, checkpoint: bool = True, **options: Any
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        metrics: Mapping[str, str] | Sequence[str] | str | None = None,
+        checkpoint: bool = True,
+        **options: Any,
     ) -> None:
         self._config = config
+        self._asked = Reported(metrics)
         self._checkpoint = checkpoint
         self._options = options
         self._resumed: Path | None = None
@@ -187,6 +199,7 @@ class _Last(Checkpoint):
         if due or not self._reported:
             self._unreported = self._metrics(trainer, self._closing or {})
         if due:
+            self._owner._asked.complain(trainer.callback_metrics)
             self._report(trainer, self._unreported or {})
         self._closing, self._due = None, False
         self._logged.seen(trainer.callback_metrics)
@@ -209,7 +222,8 @@ class _Last(Checkpoint):
         self._unreported, self._reported = None, True
 
     def _metrics(self, trainer: Any, validated: Mapping[str, Any]) -> dict[str, Any]:
-        metrics = plain({**self._logged.new(trainer.callback_metrics), **validated})
+        logged = {**self._logged.new(trainer.callback_metrics), **validated}
+        metrics = plain(self._owner._asked.of(logged))
         return {**metrics, "epoch": trainer.current_epoch, "step": trainer.global_step}
 
 

@@ -1,11 +1,16 @@
-"""Logged: which of a Lightning trainer's metrics are new."""
+"""Logged, Reported: which of a Lightning trainer's metrics are new, and which are wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+
+from gap_tune.errors import InvalidValueError
+
+logger = logging.getLogger(__name__)
 
 
 class Logged:
@@ -31,6 +36,52 @@ class Logged:
     def seen(self, metrics: Mapping[str, Any]) -> None:
         """Count these as old from now on."""
         self._seen.update(metrics)
+
+
+class Reported:
+    """Picks and renames what was logged, as Ray's ``TuneReportCheckpointCallback`` does.
+
+    Args:
+        asked: Names of the module's by names in the report; names that are the same in both; None
+            for everything.
+
+    Raises:
+        InvalidValueError: When it is something else.
+
+    >>> Reported({"loss": "ptl/val_loss"}).of({"ptl/val_loss": 0.5, "lr": 0.1})
+    {'loss': 0.5}
+    """
+
+    def __init__(self, asked: Mapping[str, str] | Sequence[str] | str | None) -> None:
+        names = [asked] if isinstance(asked, str) else asked or ()
+        pairs: Iterable[tuple[str, str]] | None = None
+        if isinstance(names, Mapping):
+            pairs = names.items()
+        elif isinstance(names, Sequence):
+            pairs = [(name, name) for name in names]
+        if pairs is None or not all(isinstance(name, str) for pair in pairs for name in pair):
+            raise InvalidValueError(
+                "metrics must be names that the module logs, or a mapping of names in the report "
+                f"to such names, but got {asked!r}."
+            )
+        self._names = dict(pairs)
+        self._complained = False
+
+    def of(self, logged: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what to report of what was logged."""
+        if not self._names:
+            return dict(logged)
+        return {name: logged[own] for name, own in self._names.items() if own in logged}
+
+    def complain(self, known: Mapping[str, Any]) -> None:
+        """Say it once where a name was never logged, at a moment when it should have been."""
+        missing = sorted(set(self._names.values()) - set(known))
+        if missing and not self._complained:
+            self._complained = True
+            logger.warning(
+                "metrics must name what the module logs, but got %s: it logs %s.",
+                *(missing, sorted(known)),
+            )
 
 
 def plain(metrics: Mapping[str, Any]) -> dict[str, float | str]:

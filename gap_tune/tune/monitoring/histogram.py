@@ -11,7 +11,7 @@ from ray.tune import Callback
 from gap_tune.tune import keys
 from gap_tune.tune.monitoring.callbacks import contained
 from gap_tune.tune.monitoring.instruments import finite
-from gap_tune.tune.ray_private.experiment_files import experiment_file
+from gap_tune.tune.ray_private.storage.experiment_files import experiment_file
 
 # TensorBoard calls a run by its folder.
 FOLDER = "all-trials"

@@ -17,7 +17,7 @@ from gap_tune.tune.monitoring import latency
 from gap_tune.tune.monitoring.callbacks import contained
 from gap_tune.tune.monitoring.instruments import RUNNING, STATUSES, Instruments, Latest, metric_of
 from gap_tune.tune.monitoring.regret import Regrets
-from gap_tune.tune.ray_private.experiment_files import experiment_name
+from gap_tune.tune.ray_private.storage.experiment_files import experiment_name
 
 # Ray's processes send a gauge only when it was set since they sent last, at most once a second and
 # by default every ten; its agents drop a series that was not sent twice. So a gauge lives as long
@@ -143,6 +143,9 @@ class RayMetrics(Callback):
     ) -> None:
         """Let a finished trial's series end."""
         self._end(trial)
+        if self._regrets is not None:
+            seed = keys.setting(trial.config, "seed")
+            self._regrets.end(self._tags(trial)["arm"], seed, trial.trial_id)
 
     @contained
     def on_experiment_end(self, trials: Sequence[Any], **info: Any) -> None:

@@ -16,6 +16,8 @@ from gap_tune.tune.monitoring.callbacks import contained
 
 # What the column "Name" of the page Jobs shows.
 _JOB_NAME = "job_name"
+# What the dashboard that `gap-tune dashboards` writes is called in Grafana's addresses.
+GRAFANA_UID = "gap-tune"
 
 
 def recognisable(trainable: Any, *, study: str, reused: bool = False) -> Any:
@@ -83,7 +85,30 @@ class DashboardLink(Callback):
         if link is not None:
             self._told = True
             console = Console(stderr=self._stderr)
-            console.print(f"Ray dashboard: {link}", soft_wrap=True, highlight=False, markup=False)
+            # A terminal would break it within a word; a file takes lines of any length.
+            wraps = not console.is_terminal
+            console.print(f"Ray dashboard: {link}", soft_wrap=wraps, highlight=False, markup=False)
+
+
+def links_line() -> str:
+    """Return in one line where to see more of a study: Ray's dashboard, and Grafana if it is known.
+
+    Ray takes Grafana's address from ``RAY_GRAFANA_HOST``, and so does this.
+    """
+    dashboard, grafana = _dashboard_address(), os.environ.get("RAY_GRAFANA_HOST")
+    known = {
+        "Ray dashboard": dashboard,
+        "Grafana": f"{grafana.rstrip('/')}/d/{GRAFANA_UID}" if grafana else None,
+    }
+    return "  ".join(f"{name} {address}" for name, address in known.items() if address)
+
+
+def _dashboard_address() -> str | None:
+    if not ray.is_initialized():
+        return None
+    # This is the public way to ask a session that runs already.
+    url = ray.init(ignore_reinit_error=True, configure_logging=False).dashboard_url
+    return f"http://{url.removeprefix('http://')}" if url else None
 
 
 def dashboard_link() -> str | None:
@@ -92,13 +117,9 @@ def dashboard_link() -> str | None:
     Returns:
         None without a session, or where the session has no dashboard, which needs ``ray[default]``.
     """
-    if not ray.is_initialized():
+    address = _dashboard_address()
+    if address is None:
         return None
-    # This is the public way to ask a session that runs already.
-    url = ray.init(ignore_reinit_error=True, configure_logging=False).dashboard_url
-    if not url:
-        return None
-    address = f"http://{url.removeprefix('http://')}"
     if os.environ.get("RAY_AUTH_MODE", "token") == "disabled":
         return address
     return f"{address} (asks for a token: `ray get-auth-token` prints it)"

@@ -10,6 +10,8 @@ from gap_tune.tune.spelling import is_fixed_name
 
 # (arm, seed) -> trial -> the metric at each report.
 Curves = dict[tuple[str, str], dict[str, list[float]]]
+# In the place of all trials that have ended.
+_ENDED = ""
 
 
 class Regrets:
@@ -48,8 +50,22 @@ class Regrets:
         # A report that nobody noted, as between a driver's last save and its end, is made up for.
         curve += [self._sign * value] * (report - len(curve))
 
+    def end(self, arm: str, seed: Any, trial: str) -> None:
+        """Keep of a trial that reports no more only what is to be compared: the best so far.
+
+        Memory is that of the trials that run, however many have ended on the same seed.
+        """
+        curves = self._curves.get((arm, str(seed)), {})
+        curve = curves.pop(trial, None)
+        if curve:
+            ended = curves.get(_ENDED, curve)
+            reports = range(1, 1 + max(len(curve), len(ended)))
+            curves[_ENDED] = [_best([curve, ended], count) for count in reports]
+
     def now(self) -> dict[str, float]:
         """Return every arm's regret so far; arms that cannot be compared yet are left out."""
+        if not any(is_fixed_name(arm) for arm, _ in self._curves):
+            return {}
         seeds: dict[str, dict[str, list[list[float]]]] = defaultdict(dict)
         for (arm, seed), trials in self._curves.items():
             curves = [curve for curve in trials.values() if curve]

@@ -13,7 +13,10 @@ from gap_tune.files import end_line
 from gap_tune.rules import Decision, Reason
 from gap_tune.rules.recorded import DECISIONS_FILE, RecordedDecision
 from gap_tune.tune import keys
-from gap_tune.tune.ray_private.experiment_files import experiment_file, fetch_experiment_file
+from gap_tune.tune.ray_private.storage.experiment_files import (
+    experiment_file,
+    fetch_experiment_file,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from gap_tune.errors import GapTuneError, InvalidValueError
+from gap_tune.formatting import plain
 from gap_tune.rules import Decision, MomentumRule, get_rule
 from gap_tune.tune import keys
 from gap_tune.tune.complaints import Complaints
@@ -127,20 +128,25 @@ class GapScheduler(SchedulerWrapper):
         super().on_trial_add(tune_controller, trial)
 
     def _settle_region(self, trial: Any) -> None:
-        """Write into a trial's section that its learning rate stays, where it has to be told.
+        """Write into a trial's sections that it has a scheduler, and whether its rate may change.
 
         A section that names no trust region leaves it to the rule, which is the scheduler's where
         it names none either. And a dry run changes nothing that the user has not asked for.
         """
         try:
-            own = keys.section(trial.config)
-            if own.get("mode") != keys.MODE_SCHEDULER or own.get(keys.TRUST_REGION) is not None:
-                return
-            asks = own.get(keys.RULE) is not None or self._decider.rule.scales_lr
-            if isinstance(own, MutableMapping) and (self._dry_run or not asks):
-                own[keys.TRUST_REGION] = dict(keys.NO_TRUST_REGION)
+            for own in keys.sections(trial.config):
+                tuned = own.get("mode") == keys.MODE_SCHEDULER
+                if tuned and isinstance(own, MutableMapping):
+                    self._settle(own)
         except Exception as error:
-            self._complain("its learning rate may follow the agreement", trial, error)
+            self._complain("its learning rate may be others' or nobody's", trial, error)
+
+    def _settle(self, own: MutableMapping[str, Any]) -> None:
+        if keys.SCHEDULED in own:
+            own[keys.SCHEDULED] = True
+        asks = own.get(keys.RULE) is not None or self._decider.rule.scales_lr
+        if own.get(keys.TRUST_REGION) is None and (self._dry_run or not asks):
+            own[keys.TRUST_REGION] = dict(keys.NO_TRUST_REGION)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""
@@ -154,6 +160,11 @@ class GapScheduler(SchedulerWrapper):
             self._answer(tune_controller, trial, result)
             latency.note(trial.trial_id, time.perf_counter() - arrived)
         return action
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Forward to the wrapped scheduler, and clear up: trials may fail by the thousands."""
+        self._clear(trial)
+        super().on_trial_error(tune_controller, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler, and clear up."""
@@ -183,15 +194,16 @@ class GapScheduler(SchedulerWrapper):
             StateError: When a key is missing, or the reported statistics are malformed.
             UnsupportedError: When the rule cannot be imported, or returns no ``Decision``.
         """
-        return self._decider.decide(result, rule=_own_rule(config))
+        return self._decider.decide(result, rule=_rule_of(keys.section(config)))
 
     def _answer(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Decide, send and log what a result calls for; never raise: it would end the study."""
         decision = None
         try:
-            mode = keys.section(trial.config).get("mode")
+            own = keys.section(trial.config)
+            mode = own.get("mode")
             if mode == keys.MODE_SCHEDULER and keys.STATISTICS in result:
-                decision = self._try(tune_controller, trial, result)
+                decision = self._try(tune_controller, trial, own, result)
                 if decision is not None and not self._dry_run:
                     self._made[trial.trial_id] = decision
             elif mode == keys.MODE_TRIAL:
@@ -210,12 +222,14 @@ class GapScheduler(SchedulerWrapper):
         except Exception as error:
             self._complain("a trial was not answered", trial, error)
 
-    def _try(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Decision | None:
+    def _try(
+        self, tune_controller: Any, trial: Any, own: Mapping[str, Any], result: dict[str, Any]
+    ) -> Decision | None:
         """Decide and log; where nothing can be decided, a user's rule included, log that."""
         try:
             seq = whole(result, keys.SEQ) + 1
             others = self._siblings_of(tune_controller, trial)
-            decision = self._decider.decide(result, others, _own_rule(trial.config))
+            decision = self._decider.decide(result, others, _rule_of(own))
             line = decision_log.scheduled(trial, result, decision, seq=seq, dry_run=self._dry_run)
         except Exception as error:
             self._complain("no decision", trial, error)
@@ -246,10 +260,12 @@ class GapScheduler(SchedulerWrapper):
         """Send what a trial's process took with it when it died, or missed when it paused."""
         self._failing.discard(trial.trial_id)
         try:
+            own = keys.section(trial.config)
+            if self._dry_run or own.get("mode") != keys.MODE_SCHEDULER:
+                return
             result = checkpoint_metrics(trial) or {}
-            asks = keys.asks_for_tuning(trial.config) and keys.STATISTICS in result
-            if asks and not self._dry_run:
-                decision = self._try(tune_controller, trial, result)
+            if keys.STATISTICS in result:
+                decision = self._try(tune_controller, trial, own, result)
                 if decision is not None:
                     self._send(trial, result, decision)
         except Exception as error:
@@ -263,15 +279,17 @@ class GapScheduler(SchedulerWrapper):
     def _non_finite(self, trial: Any, result: dict[str, Any]) -> str | None:
         try:
             # Where TuneConfig names no metric, as with several, the searcher does.
-            metrics = (self._judged, keys.section(trial.config).get("metric"))
-            names = dict.fromkeys(name for each in metrics for name in keys.metric_names(each))
-            return first_non_finite(result, tuple(names))
+            metrics, own = self._judged, keys.section(trial.config).get("metric")
+            if own != metrics:
+                names = (*keys.metric_names(metrics), *keys.metric_names(own))
+                metrics = tuple(dict.fromkeys(names))
+            return first_non_finite(result, metrics)
         except Exception as error:
             self._complain("a result's metrics were not judged", trial, error)
             return None
 
     def _fail(self, trial: Any, result: dict[str, Any], failure: str) -> str:
-        logger.warning("Trial %s fails: %s", trial.trial_id, failure)
+        logger.warning("Trial %s fails: %s", trial.trial_id, plain(failure))
         told = False
         # It is told once; a trial that goes on, as workers without a mailbox do, has not heard it.
         if keys.SEQ in result and trial.trial_id not in self._failing:
@@ -285,13 +303,16 @@ class GapScheduler(SchedulerWrapper):
         action: str = TrialScheduler.CONTINUE if told else TrialScheduler.STOP
         return action
 
-    def _forget(self, trial: Any) -> None:
+    def _clear(self, trial: Any) -> None:
         self._log.close(trial)
         self._made.pop(trial.trial_id, None)
         self._failing.discard(trial.trial_id)
         latency.take(trial.trial_id)
         if self._siblings is not None:
             self._siblings.forget(trial)
+
+    def _forget(self, trial: Any) -> None:
+        self._clear(trial)
         # A trial that failed keeps its mailbox: tried again, it looks for the answer it was sent.
         try:
             mailbox = last_result(trial).get(keys.MAILBOX)
@@ -301,7 +322,7 @@ class GapScheduler(SchedulerWrapper):
             self._complain("a mailbox was not cleared", trial, error)
 
 
-def _own_rule(config: Mapping[str, Any] | None) -> MomentumRule | None:
-    """Return the rule that a trial's configuration names, if it names one."""
-    named = keys.section(config).get(keys.RULE)
+def _rule_of(own: Mapping[str, Any]) -> MomentumRule | None:
+    """Return the rule that a section names, if it names one."""
+    named = own.get(keys.RULE)
     return None if named is None else get_rule(named)

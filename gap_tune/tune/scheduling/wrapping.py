@@ -12,7 +12,7 @@ from ray.tune.schedulers import (
 )
 
 from gap_tune.errors import UnsupportedError
-from gap_tune.tune.ray_private.fifo import LiveFIFO
+from gap_tune.tune.ray_private.fifo import LiveFIFO, runs_in_order
 from gap_tune.tune.ray_private.schedulers import base_scheduler
 
 # They are told by class, so that what is derived from them (PB2, HyperBandForBOHB) is refused too.
@@ -36,6 +36,8 @@ class SchedulerWrapper(TrialScheduler):
         UnsupportedError: When ``scheduler`` is no trial scheduler or one that cannot be wrapped.
     """
 
+    # None also where a study goes on that an earlier version began.
+    _order: LiveFIFO | None = None
     # What the study compares trials by: a metric, or several; None until Ray has told.
     _judged: Any = None
 
@@ -43,6 +45,8 @@ class SchedulerWrapper(TrialScheduler):
         super().__init__()
         self._inner = LiveFIFO() if scheduler is None else scheduler
         _check(self._inner)
+        # Most run trials in order, and ask each that there ever was whether it waits.
+        self._order = LiveFIFO() if runs_in_order(self._inner) else None
 
     @property
     def metric(self) -> str | None:
@@ -62,23 +66,31 @@ class SchedulerWrapper(TrialScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler."""
+        if self._order is not None:
+            self._order.on_trial_add(tune_controller, trial)
         self._inner.on_trial_add(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler."""
+        if self._order is not None:
+            self._order.on_trial_error(tune_controller, trial)
         self._inner.on_trial_error(tune_controller, trial)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Forward to the wrapped scheduler."""
+        if self._order is not None:
+            self._order.on_trial_complete(tune_controller, trial, result)
         self._inner.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Forward to the wrapped scheduler."""
+        if self._order is not None:
+            self._order.on_trial_remove(tune_controller, trial)
         self._inner.on_trial_remove(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Forward to the wrapped scheduler."""
-        return self._inner.choose_trial_to_run(tune_controller)
+        """Return what the wrapped scheduler would, without looking at trials that have ended."""
+        return (self._order or self._inner).choose_trial_to_run(tune_controller)
 
     def debug_string(self) -> str:
         """Describe the wrapped scheduler."""

@@ -10,18 +10,18 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.variant_generator import parse_spec_vars
 
 from gap_tune.control.trust_region import TrustRegion
-from gap_tune.errors import StateError, UnsupportedError, check_range
+from gap_tune.errors import StateError, UnsupportedError, check_count, check_range
 from gap_tune.rules import AlignmentRule, MomentumRule
-from gap_tune.tune import keys, nested
 from gap_tune.tune.complaints import Complaints
-from gap_tune.tune.finite import first_non_finite
+from gap_tune.tune.finite import first_non_finite, number_of
 from gap_tune.tune.ray_private import naming, searchers
-from gap_tune.tune.search.closeness import Axis, point_of
+from gap_tune.tune.search.completing import Completing
 from gap_tune.tune.search.moved_rates import MovedRates
-from gap_tune.tune.search.owned import axes_of, owned_keys
-from gap_tune.tune.search.places import Places, rule_entry
+from gap_tune.tune.search.named import SearcherSpec, searcher_of
+from gap_tune.tune.search.owned import owned_keys
+from gap_tune.tune.search.pairs import Pairs
 from gap_tune.tune.search.saved import restore_chain, save_chain
-from gap_tune.tune.search.seeds import REFERENCE_BETA2, Given, Seed, Seeder, read_given
+from gap_tune.tune.search.seeds import Given, Seeder, read_given
 
 _VERSION = 1
 
@@ -50,11 +50,26 @@ class GapSearch(Searcher):
     ``"gap": {"mode": "fixed"}`` because its optimizer has none, is a planned baseline: it stays as
     it is, and its trial is marked fixed, so that the scheduler leaves it alone.
 
+    With ``baselines``, or several ``seeds``, a configuration makes several trials, handed out one
+    after another: seed by seed, with GAP first, then one that holds each of these momenta. Their
+    other hyperparameters are equal, ``config["gap"]["pair"]`` numbers the configuration, and
+    ``config["seed"]`` counts from 0, or from the seed that the configuration or ``param_space``
+    has. Learning rates that ``lr`` scales are the same at ``reference_momentum``; baselines keep
+    theirs. The wrapped searcher is told of the GAP trial of the first seed alone, and nothing is
+    learned from baselines. ``num_samples`` counts trials (``trials_of``); where nothing is
+    searched, one configuration is all there is. A stopping scheduler judges each trial by itself.
+
+    Without a ``GapScheduler`` nobody changes momentum while trials run: each keeps the one that it
+    starts with, says so, and leaves its learning rate alone, unless ``trust_region`` is given.
+
     ``ConcurrencyLimiter`` and ``Repeater`` may be inside or around. A ``Repeater`` around it keeps
     reports to itself, so that seeds come from ``statistics`` or are the reference.
 
     Args:
-        searcher: The searcher to wrap; default ``OptunaSearch()``.
+        searcher: The searcher to wrap; or a name: "tpe", the default, is Optuna's TPE, which learns
+            from the trials before, and "random" Optuna's random search, which does not (what
+            ``lr`` does is done to its suggestions, too). ``{"name": "random", "seed": 7}`` suggests
+            the same in every study.
         statistics: Gradient statistics of an earlier run: ``AlignmentStatistics``, a mapping of
             beta2 to several, or the path of a probe's file.
         rule: Chooses the seed from statistics; default ``AlignmentRule()``.
@@ -77,13 +92,19 @@ class GapSearch(Searcher):
             then start on the way to the learning rate that the best trial so far came to train
             with, in a narrow region. Optuna, which chooses the place around it, is told what was
             used; other searchers choose as without.
+        baselines: Momenta to compare GAP with on each configuration, such as ``(0.9,)``; default
+            none.
+        seeds: Seeds of each; default 1. More without baselines repeat GAP alone.
+        baselines_share: Share of the configurations to compare, evenly spread, the first one
+            among them; each of the others is one trial with GAP. Default 1, all.
 
     Raises:
-        InvalidValueError: When a number or a setting is out of range, keys are equal, or a file
-            cannot be read.
+        InvalidValueError: When a number or a setting is out of range, keys or baselines are equal,
+            or a file cannot be read.
         StateError: When a file holds no statistics.
-        UnsupportedError: When ``searcher``, ``rule`` or ``statistics`` is of another kind, or
-            ``optimizer`` has nothing of what is asked for that gradient statistics can give.
+        UnsupportedError: When ``searcher``, ``rule`` or ``statistics`` is of another kind,
+            ``optimizer`` has nothing of what is asked for that gradient statistics can give, or a
+            ``Repeater`` inside would repeat what is compared.
 
     >>> import torch
     >>> search = GapSearch(optimizer=torch.optim.AdamW)
@@ -95,7 +116,7 @@ class GapSearch(Searcher):
 
     def __init__(
         self,
-        searcher: Searcher | None = None,
+        searcher: SearcherSpec = None,
         *,
         statistics: Given = None,
         rule: MomentumRule | None = None,
@@ -106,12 +127,11 @@ class GapSearch(Searcher):
         lr: str | None = None,
         reference_momentum: float = 0.9,
         trust_region: TrustRegion | Mapping[str, Any] | None = None,
+        baselines: Sequence[float] = (),
+        seeds: int = 1,
+        baselines_share: float = 1.0,
     ) -> None:
-        inner = OptunaSearch() if searcher is None else searcher
-        if not isinstance(inner, Searcher):
-            raise UnsupportedError(
-                f"searcher must be a ray.tune.search.Searcher, but got {type(searcher).__name__}."
-            )
+        inner = searcher_of(searcher)
         rule = AlignmentRule() if rule is None else rule
         if not isinstance(rule, MomentumRule):
             raise UnsupportedError(f"rule must be a MomentumRule, but got {type(rule).__name__}.")
@@ -119,22 +139,59 @@ class GapSearch(Searcher):
         self.searcher = inner
         super().__init__(metric=inner.metric, mode=inner.mode)
         self._owned = owned_keys(optimizer, momentum, beta2, lr)
-        self._betas2 = sorted({check_range("betas2", b, 0, 1, high_open=True) for b in betas2})
-        self._reference = check_range(
-            "reference_momentum", reference_momentum, 0, 1, high_open=True
-        )
+        betas2 = sorted({check_range("betas2", b, 0, 1, high_open=True) for b in betas2})
+        reference = check_range("reference_momentum", reference_momentum, 0, 1, high_open=True)
         self._complain = Complaints()
         self._rates = MovedRates(inner, self._owned.lr, trust_region, self._complain)
         given = read_given(statistics, several=beta2 is not None)
-        self._seeder = Seeder(rule, self._reference, given, self._complain)
+        self._seeder = Seeder(rule, reference, given, self._complain)
+        self._pairs = Pairs(
+            *(baselines, seeds, baselines_share),
+            owned=self._owned,
+            reference=reference,
+            complain=self._complain,
+        )
+        self._pairs.check_searcher(inner)
+        self._completing = Completing(
+            *(self._owned, self._seeder, self._rates),
+            reference=reference,
+            betas2=betas2,
+            seed_keys=self._pairs.seed_keys,
+            complain=self._complain,
+        )
         # What set_search_properties finds out; Ray does not call it when param_space is empty.
         self._prepared = False
         # OptunaSearch refuses to suggest from an empty space; then there is nothing to ask it.
         self._nothing_to_search = False
-        self._axes: dict[str, Axis | None] = {}
-        self._places = Places(self._owned)
-        self._mode_of_all: str | None = None
-        self._rule_of_all: Any = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Ray keeps the searcher itself in a study's tuner.pkl; one of before pairs has no parts.
+        own = dict(state)
+        if "_completing" not in own:
+            reference, betas2 = own.pop("_reference"), own.pop("_betas2")
+            shared = {"owned": own["_owned"], "complain": own["_complain"]}
+            own["_pairs"] = Pairs((), 1, 1.0, reference=reference, **shared)
+            own["_completing"] = completing = Completing(
+                *(own["_owned"], own["_seeder"], own["_rates"]),
+                reference=reference,
+                betas2=betas2,
+                seed_keys=(),
+                complain=own["_complain"],
+            )
+            known = {name: own.pop(f"_{name}") for name in ("axes", "mode_of_all", "rule_of_all")}
+            places = own.pop("_places").state()
+            completing.load_state({**known, **own["_rates"].state(), "places": places})
+        self.__dict__.update(own)
+
+    def trials_of(self, configurations: int) -> int:
+        """Return how many trials so many of the wrapped searcher's configurations make.
+
+        >>> GapSearch(baselines=(0.5, 0.9), seeds=2).trials_of(10)
+        60
+        >>> GapSearch(baselines=(0.9,), seeds=3, baselines_share=0.25).trials_of(20)
+        45
+        """
+        return self._pairs.trials_of(check_count("configurations", configurations, 0))
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -150,16 +207,8 @@ class GapSearch(Searcher):
         self._owned.check_searcher(base)
         self._owned.check_lr(config, base)
         searchers.remember(self, metric or self.searcher.metric, mode or self.searcher.mode)
-        self._rates.look_at(config)
-        self._places = Places(self._owned, config)
-        of_all = self._places.section(config)
-        self._mode_of_all, rule = of_all.get("mode"), of_all.get(keys.RULE)
-        region = of_all.get(keys.TRUST_REGION)
-        # One that is searched comes with the suggestions.
-        if region is not None and not parse_spec_vars({keys.TRUST_REGION: region})[1]:
-            self._rates.set_region(region)
-        # What is searched comes with the suggestions.
-        self._rule_of_all = rule if isinstance(rule, (str, Mapping)) else None
+        self._completing.look_at(config)
+        self._pairs.look_at(config, spec.get("num_samples"))
         domains = parse_spec_vars(config)[1]
         given = searchers.given_space(base)
         self._nothing_to_search = not domains and isinstance(base, OptunaSearch) and not given
@@ -168,65 +217,29 @@ class GapSearch(Searcher):
             accepted = True
         else:
             accepted = self.searcher.set_search_properties(metric, mode, config, **spec)
-            self._axes = axes_of(config, base)
-        naming.unname(config, self._places.sections())
+            self._completing.look_at_axes(config, base)
+        naming.unname(config, self._completing.places.sections())
         return bool(accepted) or not domains
 
     def suggest(self, trial_id: str) -> Any:
         """Return the wrapped searcher's configuration with GapSearch's own keys added."""
         if not self._prepared:
             self.set_search_properties(self.metric, self.mode, {})
-        inner = {} if self._nothing_to_search else self.searcher.suggest(trial_id)
-        if inner is None or inner == Searcher.FINISHED:
-            return inner
-        section = self._places.section(inner)
-        mode = self._mode_of(inner, section.get("mode"))
-        own = {**section, "mode": mode, "reference_momentum": self._reference}
-        own |= {"metric": self.metric, **self._places.momentum_key(inner)}
-        if mode == keys.MODE_FIXED:
-            own["seed_reason"] = "planned baseline"
-            references = (self._reference, REFERENCE_BETA2)
-            return self._places.fill(inner, self._owned.missing(inner, references), own)
-        own |= rule_entry(section.get(keys.RULE), self._rule_of_all)
-        own = self._rates.with_region(own)
-        point = point_of(self._places.without_sections(inner), self._axes)
-        seed = self._seeder.seed(point)
-        values: dict[str, Any] = {self._owned.momentum: seed.momentum}
-        own["seed_reason"] = seed.reason
-        if self._owned.beta2 is not None:
-            values[self._owned.beta2] = seed.beta2
-            own["betas2"] = self._betas2
-        if self._owned.lr is not None:
-            lr = self._rates.searched(trial_id, inner, own, self._axes, self.mode)
-            if lr is not None:
-                self._scale_lr(lr, seed, values, own)
-                point = {**point, **point_of(self._rates.used(trial_id), self._axes)}
-        self._seeder.reports.expect(trial_id, point, values.get(self._owned.beta2 or ""))
-        return self._places.fill(inner, values, own)
-
-    def _mode_of(self, inner: Mapping[str, Any], asked: Any) -> str:
-        if any(nested.holds(inner, key) for key in self._owned.supplied):
-            return keys.MODE_FIXED
-        for mode in (asked, self._mode_of_all):
-            if mode in keys.MODES:
-                return str(mode)
-            if mode is not None:
-                self._complain(f"a trial's mode must be one of {keys.MODES}, but got {mode!r}.")
-        return keys.MODE_SCHEDULER
-
-    def _scale_lr(
-        self, searched: float, seed: Seed, values: dict[str, Any], own: dict[str, Any]
-    ) -> None:
-        key = self._owned.lr or ""
-        values[key] = self._owned.learning_rate(searched, seed.momentum, self._reference)
-        # The scheduler's coupling goes on from the pair that the trial starts with.
-        own |= {"reference_momentum": seed.momentum, "searched_lr": searched}
+        member = self._pairs.next(trial_id)
+        if member is None:
+            inner = {} if self._nothing_to_search else self.searcher.suggest(trial_id)
+            if inner is None or inner == Searcher.FINISHED:
+                return inner
+            completed = self._completing.completed(trial_id, inner, self.metric, self.mode)
+            member = self._pairs.begin(completed)
+        return self._completing.configuration(trial_id, member)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take the trial's first report into the seeds; pass finite results on."""
         self._contained("scale not used", self._rates.take, trial_id, result)
         self._contained("statistics not used", self._seeder.reports.take, trial_id, result)
-        if not self._nothing_to_search and self._finite(result):
+        told = not self._nothing_to_search and not self._pairs.is_untold(trial_id)
+        if told and first_non_finite(result, self.metric) is None:
             self._contained("result not used", self.searcher.on_trial_result, trial_id, result)
 
     def on_trial_complete(
@@ -234,11 +247,13 @@ class GapSearch(Searcher):
     ) -> None:
         """Tell the wrapped searcher; a result whose metric is not finite counts as an error."""
         self._seeder.reports.forget(trial_id)
-        if result is not None and not self._finite(result):
+        if result is not None and first_non_finite(result, self.metric) is not None:
             result, error = None, True
-        value = None if error or result is None else self._value(result)
+        value = None if error or result is None else number_of(result, self.metric)
         self._contained("scale not used", self._rates.finish, trial_id, value)
-        if self._nothing_to_search:
+        told = not self._nothing_to_search and not self._pairs.is_untold(trial_id)
+        self._pairs.end(trial_id)
+        if not told:
             return
         # What was suggested is not what was used: the searcher learns of the latter instead.
         if self._rates.tell_used(trial_id, value):
@@ -256,30 +271,15 @@ class GapSearch(Searcher):
             return False
         return True
 
-    def _value(self, result: Mapping[str, Any]) -> float | None:
-        """Return the study's metric in a result; None where there is not one metric of numbers."""
-        value = nested.get(result, self.metric) if isinstance(self.metric, str) else None
-        try:
-            return None if isinstance(value, (bool, str, type(None))) else float(value)
-        except (TypeError, ValueError, OverflowError, RuntimeError):
-            return None
-
-    def _finite(self, result: Mapping[str, Any]) -> bool:
-        return first_non_finite(result, self.metric) is None
-
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Forward to the wrapped searcher."""
         return bool(self.searcher.set_max_concurrency(max_concurrent))
 
     def add_evaluated_point(self, parameters: dict[str, Any], value: float, **kwargs: Any) -> None:
         """Forward to the wrapped searcher, without the keys that gap_tune owns."""
-        inner = self._places.as_searched(parameters)
-        base = searchers.innermost(self.searcher)
-        space = searchers.own_space(base) if isinstance(base, OptunaSearch) else {}
-        if space and all(nested.holds(inner, key) for key in space):
-            # Optuna knows hyperparameters by their paths, and nothing else.
-            inner = {key: nested.get(inner, key) for key in space}
-        self.searcher.add_evaluated_point(inner, value, **kwargs)
+        inner = self._completing.places.as_searched(parameters)
+        known = searchers.known_parameters(self.searcher, inner)
+        self.searcher.add_evaluated_point(known, value, **kwargs)
 
     def get_state(self) -> dict[str, Any]:
         """Return this wrapper's own state; Ray saves the wrapped searcher by itself."""
@@ -288,11 +288,8 @@ class GapSearch(Searcher):
             "reports": self._seeder.reports.state(),
             "prepared": self._prepared,
             "nothing_to_search": self._nothing_to_search,
-            "axes": dict(self._axes),
-            "mode_of_all": self._mode_of_all,
-            "rule_of_all": self._rule_of_all,
-            **self._rates.state(),
-            "places": self._places.state(),
+            **self._completing.state(),
+            "pairs": self._pairs.state(),
             "metric": self.metric,
             "mode": self.mode,
         }
@@ -309,12 +306,10 @@ class GapSearch(Searcher):
                 f"but got {state.get('version')!r}."
             )
         self._seeder.reports.load_state(state["reports"])
-        for name in ("prepared", "nothing_to_search", "axes", "mode_of_all"):
-            setattr(self, f"_{name}", state[name])
-        # Studies that were saved before trials had rules of their own, or nested keys, have none.
-        self._rule_of_all = state.get("rule_of_all")
-        self._rates.load_state(state)
-        self._places.load_state(state.get("places", {}))
+        self._prepared = state["prepared"]
+        self._nothing_to_search = state["nothing_to_search"]
+        self._completing.load_state(state)
+        self._pairs.load_state(state.get("pairs", {}))
         searchers.remember(self, state["metric"], state["mode"])
 
     def save(self, checkpoint_path: str) -> None:

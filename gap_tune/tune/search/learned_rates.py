@@ -81,8 +81,8 @@ class LearnedRates:
 
     def take(self, trial: str, result: Mapping[str, Any]) -> None:
         """Note the scale of a report."""
-        scale = nested.get(result, keys.SCALE)
-        if trial not in self._started or scale is None or not float(scale) > 0:
+        scale = nested.get(result, keys.SCALE) if trial in self._started else None
+        if scale is None or not float(scale) > 0:
             return
         self._steps[trial] = float(nested.get(result, keys.STEPS, 0.0))
         stride, count = self._strides.get(trial, (1, 0))
@@ -102,9 +102,8 @@ class LearnedRates:
             return
         quarter = len(scales) // 4
         middle = scales[quarter : len(scales) - quarter]
-        self._finished.append(
-            Finished(trial, value, steps, log_lr, math.fsum(middle) / len(middle))
-        )
+        ended = Finished(trial, value, steps, log_lr, math.fsum(middle) / len(middle))
+        self._finished = _of_use([*self._finished, ended])
 
     def best(self, mode: str) -> Finished | None:
         """Return the best of the trials that trained about as long as any; None before any.
@@ -114,8 +113,8 @@ class LearnedRates:
         longest = max(
             (*self._steps.values(), *(each.steps for each in self._finished)), default=0.0
         )
-        comparable = [each for each in self._finished if each.steps >= _COMPARABLE * longest]
         sign = 1.0 if mode == "min" else -1.0
+        comparable = [each for each in self._finished if each.steps >= _COMPARABLE * longest]
         return min(comparable, key=lambda each: sign * each.value, default=None)
 
     def state(self) -> dict[str, Any]:
@@ -134,7 +133,28 @@ class LearnedRates:
         self._scales = {t: list(scales) for t, scales in state.get("scales", {}).items()}
         self._steps = dict(state.get("steps", {}))
         self._strides = {t: (s[0], s[1]) for t, s in state.get("strides", {}).items()}
-        self._finished = [Finished(**each) for each in state.get("finished", ())]
+        # Earlier versions kept all.
+        self._finished = _of_use([Finished(**each) for each in state.get("finished", ())])
+
+
+def _of_use(finished: list[Finished]) -> list[Finished]:
+    """Return those of trials that ended of which one may be the best some day, in their order.
+
+    Left out are those that trained too short to be compared with the longest, and those that are
+    no better, whether less or more is, than one that trained as long: few remain of any number.
+    """
+    least = _COMPARABLE * max((each.steps for each in finished), default=0.0)
+    places = [i for i, each in enumerate(finished) if each.steps >= least]
+    kept: set[int] = set()
+    for sign in (1.0, -1.0):
+        best: tuple[float, int] | None = None
+        # The longest first. Of equal values the earlier trial is the better.
+        rank = {i: (sign * finished[i].value, i) for i in places}
+        for i in sorted(places, key=lambda i: (-finished[i].steps, rank[i])):
+            if best is None or rank[i] < best:
+                best = rank[i]
+                kept.add(i)
+    return [finished[i] for i in sorted(kept)]
 
 
 def narrowed(region: TrustRegion) -> TrustRegion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gap_tune.tune import keys, nested
@@ -18,11 +18,17 @@ class Places:
     Args:
         owned: The keys that GapSearch sets.
         space: The study's ``param_space``.
+        also: Further keys to put values at.
     """
 
-    def __init__(self, owned: OwnedKeys, space: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        owned: OwnedKeys,
+        space: Mapping[str, Any] | None = None,
+        also: Sequence[str] = (),
+    ) -> None:
         self._owned = owned
-        known = [key for key in (*owned.supplied, owned.lr) if key is not None]
+        known = [key for key in (*owned.supplied, owned.lr, *also) if key is not None]
         self._paths = {key: nested.place_for(space or {}, key) for key in known}
 
     def sections(self, inner: Mapping[str, Any] | None = None) -> list[nested.Path]:
@@ -61,7 +67,13 @@ class Places:
     def fill(
         self, inner: Mapping[str, Any], values: Mapping[str, Any], own: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return a suggestion with values by key, and with the section."""
+        """Return a suggestion with values by key, and with the section.
+
+        It says of a momentum that somebody is to tune that it is a start: whoever looks at the
+        configuration of the best trial would take it for what trained.
+        """
+        if own.get("mode") != keys.MODE_FIXED:
+            own = {**own, keys.MOMENTUM_IS: keys.IS_START}
         config = dict(inner)
         for key, value in values.items():
             config = nested.put(config, self._place(config, key), value)

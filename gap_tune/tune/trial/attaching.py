@@ -21,6 +21,13 @@ from gap_tune.tune.trial.observed import Controlled, Deciding, Observed
 from gap_tune.tune.trial.session import TrialSession
 from gap_tune.tune.trial.tuning import SelfTuned, Tuning, let_go
 
+_UNSCHEDULED = (
+    "a study with GapSearch must have a GapScheduler that changes momentum while trials run, but "
+    "got another scheduler: momentum stays as it is, and so does the learning rate where no trust "
+    'region is given. Pass TuneConfig(scheduler=gap_tune.GapScheduler(...)), or "gap": {"mode": '
+    '"trial"}.'
+)
+
 
 def attach(
     optimizer: torch.optim.Optimizer,
@@ -65,7 +72,8 @@ def attach(
             None takes ``config["gap"]["trust_region"]``, or what the rule asks for where there is
             none (``MomentumRule.scales_lr``): it follows, but with the papers' rule and the rules
             "fixed" and "horizon". So it does not where nothing asks for tuning: in the mode of a
-            configuration that names none, without ``rule``.
+            configuration that names none, without ``rule``; nor where nobody tunes, in a study
+            with ``GapSearch`` but without ``GapScheduler``.
             ``TrustRegion.off()`` leaves the learning rate as it is. A checkpoint of a trial that
             trained without a region goes on without, unless one is named here or there.
         **monitor_options: ``candidates, sample, decay, lags, every`` of ``GradientMonitor``. Where
@@ -147,8 +155,11 @@ def make_tuning(
         return Observed(optimizer, betas2=betas2, **monitor_options)
     asks = known_rule(own.get(keys.RULE)) if rule is None else rule
     asked = own.get(keys.TRUST_REGION) if trust_region is None else trust_region
-    # What asks for no tuning is only looked at.
-    asks_for_scale = mode is not None and getattr(asks, "scales_lr", True)
+    unscheduled = mode == keys.MODE_SCHEDULER and own.get(keys.SCHEDULED) is False
+    if unscheduled:
+        warnings.warn(_UNSCHEDULED, stacklevel=3)
+    # What asks for no tuning, or has nobody who tunes it, is only looked at.
+    asks_for_scale = mode is not None and not unscheduled and getattr(asks, "scales_lr", True)
     options = {
         "betas2": betas2,
         "couple_lr": getattr(asks, "couple_lr", None) if couple_lr is None else couple_lr,

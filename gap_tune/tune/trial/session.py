@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -271,6 +272,9 @@ class TrialSession:
         if momentum is not None:
             gain = np.interp(momentum, statistics.candidates, statistics.gain())
             own = {keys.MOMENTUM: momentum, keys.GAIN: float(gain)}
+        lr = self._tuning.lr
+        if lr is not None and math.isfinite(lr):
+            own[keys.LR] = lr
         agreement = self._tuning.agreement
         if agreement is not None:
             own[keys.AGREEMENT] = agreement

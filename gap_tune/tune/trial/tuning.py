@@ -63,6 +63,17 @@ class Tuning(ABC):
         return False
 
     @property
+    def lr(self) -> float | None:
+        """The first group's learning rate in use, coupled and scaled; None where it has none."""
+        group = self.optimizer.param_groups[0]
+        lr = group.get("coupled_lr", group.get("lr"))
+        try:
+            return None if lr is None else float(lr)
+        except (TypeError, ValueError, RuntimeError):
+            # Optimizers of others may keep anything under that name.
+            return None
+
+    @property
     def agreement(self) -> float | None:
         """How far fresh gradients agree with the updates, in [-1, 1]; None without control."""
         return None

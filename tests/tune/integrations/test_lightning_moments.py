@@ -16,7 +16,9 @@ import pytest
 import torch
 import torchmetrics
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from ray.tune.integration.pytorch_lightning import TuneReportCheckpointCallback
 
+from gap_tune.errors import InvalidValueError
 from gap_tune.tune.integrations.lightning import GapCallback
 from tests.tune.in_process import Life, life
 from tests.tune.integrations.test_lightning import BATCHES, EPOCHS, Regression, data
@@ -301,3 +303,73 @@ def test_bug_a_rank_that_could_not_save_left_the_others_waiting(tmp_path: Path) 
         notes = [json.loads(line) for line in (tmp_path / rank).read_text().splitlines()]
         # Each rank has three batches an epoch, and the second is validated.
         assert notes == [[2, False], [5, False]]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"),
+    [
+        ({"mean": "loss", "training": "train_loss"}, {"mean": "loss", "training": "train_loss"}),
+        (["loss"], {"loss": "loss"}),
+        ("loss", {"loss": "loss"}),
+    ],
+)
+def test_metrics_are_reported_under_the_names_that_rays_own_callback_gives_them(
+    life: Any, metrics: Any, names: dict[str, str]
+) -> None:
+    asks = {"gap": {"mode": "fixed", "metric": next(iter(names))}}
+
+    def train(callback: Any) -> list[dict[str, Any]]:
+        def function(config: dict[str, Any]) -> None:
+            torch.manual_seed(0)
+            pl.Trainer(
+                max_epochs=2,
+                accelerator="cpu",
+                callbacks=[callback(config)],
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                logger=False,
+            ).fit(Regression(), data(), data())
+
+        return life(function, asks).reports(30)
+
+    options = {"save_checkpoints": False, "on": "train_epoch_end"}
+    theirs = train(lambda _: TuneReportCheckpointCallback(metrics, **options))
+    ours = train(lambda config: GapCallback(config, metrics=metrics, checkpoint=False))
+    assert len(theirs) == len(ours) == 2
+    for own, other in zip(ours, theirs, strict=True):
+        assert {name: own[name] for name in names} == {name: other[name] for name in names}
+        logged = {"loss", "train_loss", "used"}
+        assert own.keys() & {*names, *logged} == {*names}
+
+
+def test_a_name_that_the_module_never_logs_is_said_once(
+    life: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        gap = GapCallback(config, metrics={"loss": "loss", "f1": "ptl/f1"}, checkpoint=False)
+        trainer = pl.Trainer(
+            max_epochs=3,
+            accelerator="cpu",
+            callbacks=[gap],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            logger=False,
+        )
+        trainer.fit(Regression(), data(), data())
+
+    reports = life(train, ASKS).reports(30)
+    assert len(reports) == 3
+    assert not any("f1" in report for report in reports)
+    said = [r.getMessage() for r in caplog.records if "ptl/f1" in r.getMessage()]
+    assert said == [
+        "metrics must name what the module logs, but got ['ptl/f1']: it logs "
+        "['loss', 'train_loss', 'used']."
+    ]
+
+
+@pytest.mark.parametrize("metrics", [3, [3], [["loss"]], {"loss": None}])
+def test_metrics_of_another_kind_are_refused(metrics: Any) -> None:
+    with pytest.raises(InvalidValueError, match="metrics must be names that the module logs"):
+        GapCallback(metrics=metrics)

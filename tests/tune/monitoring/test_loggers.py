@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import struct
 from collections.abc import Iterator
@@ -15,10 +16,14 @@ from mlflow.tracking import MlflowClient
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.air.integrations.wandb import WandbLoggerCallback
+from ray.tune.experiment import Trial
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
+from gap_tune.tune.monitoring import tensorboard
 from gap_tune.tune.monitoring.histogram import FOLDER, TAG, MomentumHistogram
+from gap_tune.tune.monitoring.tensorboard import DECISION_TAG, TensorBoardSteps
+from tests.contracts.insides import StorageContext
 from tests.tune.conftest import make_run
 
 REPORTS = 4
@@ -50,6 +55,7 @@ def logged(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Logged
         patch.setenv("WANDB_DIR", str(folder))
         callbacks = [
             MomentumHistogram(every_s=0.0),
+            TensorBoardSteps(every_s=0.0),
             MLflowLoggerCallback(tracking_uri=uri, experiment_name="gap"),
             # The logging process does not share this one's environment.
             WandbLoggerCallback(project="gap", mode="offline", dir=str(folder)),
@@ -68,6 +74,41 @@ def test_tensorboard_has_momentum_gain_and_power_of_every_report(logged: Logged)
             scalars = events.Scalars(f"ray/tune/{key}")
             assert [s.step for s in scalars] == list(range(1, REPORTS + 1))
             assert [s.value for s in scalars] == pytest.approx([row[key] for row in rows])
+
+
+@pytest.mark.slow
+def test_tensorboard_has_every_number_against_optimizer_steps(logged: Logged) -> None:
+    for result in logged.results:
+        rows = logged.rows()[result.config["seed"]]
+        events = EventAccumulator(str(Path(result.path, tensorboard.FOLDER))).Reload()
+        steps = [row["gap/steps"] for row in rows]
+        assert len(set(steps)) == REPORTS
+        for key in SCALARS:
+            scalars = events.Scalars(key)
+            assert [s.step for s in scalars] == steps
+            assert [s.value for s in scalars] == pytest.approx([row[key] for row in rows])
+        # Nothing that only Ray counts.
+        assert not {"training_iteration", "time_total_s", "pid"} & set(events.Tags()["scalars"])
+
+
+@pytest.mark.slow
+def test_tensorboard_has_decisions_as_text_at_their_steps(logged: Logged) -> None:
+    for result in logged.results:
+        rows = logged.rows()[result.config["seed"]]
+        events = EventAccumulator(str(Path(result.path, tensorboard.FOLDER))).Reload()
+        shown = {
+            event.step: event.tensor_proto.string_val[0].decode()
+            for event in events.Tensors(f"{DECISION_TAG}/text_summary")
+        }
+        decided = {row["gap/steps"]: row for row in rows if row["gap/decision"]}
+        assert shown
+        for step, text in shown.items():
+            row = decided[step]
+            assert text == f"{row['gap/reason']}: {row['gap/decision']}"
+        # None is missing that says something new.
+        assert set(shown.values()) == {
+            f"{row['gap/reason']}: {row['gap/decision']}" for row in decided.values()
+        }
 
 
 @pytest.mark.slow
@@ -160,3 +201,56 @@ def test_a_histogram_goes_on_counting_when_the_study_is_restored() -> None:
     after = pickle.loads(pickle.dumps(before))
     after.set_state(before.get_state())
     assert after.get_state() == {"reports": 7}
+
+
+def make_trial(folder: Path) -> Any:
+    storage = StorageContext(str(folder), "run", trial_dir_name="trial")
+    return Trial("__fake", stub=True, trial_id="t1", storage=storage)
+
+
+def test_a_trial_that_goes_back_to_a_checkpoint_takes_back_what_it_wrote_beyond_it(
+    tmp_path: Path,
+) -> None:
+    trial, callback = make_trial(tmp_path), TensorBoardSteps(every_s=0.0)
+
+    def report(steps: int, loss: float) -> None:
+        result = {"gap/steps": steps, "loss": loss, "training_iteration": steps}
+        callback.on_trial_result(0, [], trial, result)
+
+    for steps, loss in ((10, 1.0), (20, 0.9), (30, 0.8), (20, 0.7), (30, 0.6)):
+        report(steps, loss)
+    # A study that was killed saves its callbacks, and goes on with others.
+    callback.on_experiment_end([])
+    callback = pickle.loads(pickle.dumps(callback))
+    report(40, 0.5)
+    report(50, math.nan)
+    callback.on_trial_complete(0, [], trial)
+    events = EventAccumulator(str(next(tmp_path.rglob(tensorboard.FOLDER)))).Reload()
+    shown = {scalar.step: scalar.value for scalar in events.Scalars("loss")}
+    assert shown == pytest.approx({10: 1.0, 20: 0.7, 30: 0.6, 40: 0.5})
+
+
+def test_results_without_steps_and_trials_without_a_folder_cost_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = TensorBoardSteps()
+    callback.on_trial_result(0, [], make_trial(tmp_path), {"loss": 1.0})
+    lost = make_trial(tmp_path)
+    lost.storage = None
+    callback.on_trial_result(0, [], lost, {"loss": 1.0, "gap/steps": 3})
+    callback.on_trial_complete(0, [], lost)
+    callback.on_experiment_end([])
+    assert not list(tmp_path.rglob(tensorboard.FOLDER))
+    assert not caplog.records
+
+
+def test_a_folder_that_cannot_be_written_does_not_end_the_study(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = make_trial(tmp_path)
+    folder = Path(trial.storage.trial_fs_path)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A file in the folder's place: permissions do not stop the superuser.
+    folder.write_text("")
+    TensorBoardSteps().on_trial_result(0, [], trial, {"loss": 1.0, "gap/steps": 3})
+    assert "TensorBoardSteps.on_trial_result failed" in caplog.text

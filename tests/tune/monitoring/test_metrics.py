@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gap_tune.errors import InvalidValueError
 from gap_tune.testing import make_statistics
@@ -320,3 +322,34 @@ def test_arms_without_a_fixed_one_have_no_regret() -> None:
     regrets = Regrets("max")
     regrets.add("gap", 0, "a", 1, 1.0)
     assert regrets.now() == {}
+
+
+curves = st.lists(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=1, max_size=5), max_size=6)
+
+
+@given(curves, curves, st.data())
+def test_trials_that_have_ended_count_in_regrets_as_before(
+    ours: list[list[float]], fixed: list[list[float]], data: st.DataObject
+) -> None:
+    kept, ended = Regrets("min"), Regrets("min")
+    for arm, each in (("gap", ours), ("fixed:0.9", fixed)):
+        for number, curve in enumerate(each):
+            for regrets in (kept, ended):
+                for report, value in enumerate(curve, 1):
+                    regrets.add(arm, 0, str(number), report, value)
+            if data.draw(st.booleans()):
+                ended.end(arm, 0, str(number))
+    assert ended.now() == kept.now()
+
+
+def test_bug_every_report_of_a_study_was_kept_for_regrets() -> None:
+    metrics, _ = recorded()
+    sizes = []
+    for number in range(300):
+        one = trial()
+        one.trial_id = str(number)
+        for report in range(1, 6):
+            metrics.on_trial_result(1, [one], one, result(report))
+        metrics.on_trial_complete(1, [one], one)
+        sizes.append(len(pickle.dumps(metrics.get_state())))
+    assert sizes[-1] == sizes[0]

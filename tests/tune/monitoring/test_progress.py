@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import pickle
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from gap_tune.records import experiments
 from gap_tune.tune.monitoring.progress import Progress, callback
 from gap_tune.tune.monitoring.progress.pace import Pace
 from gap_tune.tune.monitoring.progress.tracker import Tracker
-from gap_tune.tune.monitoring.progress.trials import Shown
+from gap_tune.tune.monitoring.progress.trials import Shown, arm_of
 from tests.tune.drawing import SHOWN, drawn, terminal, trial, written
 
 
@@ -135,6 +137,20 @@ def test_without_a_terminal_a_trial_that_ended_is_one_line() -> None:
     )
 
 
+def test_a_line_counts_one_change_and_has_no_dashes_for_what_is_not_reported() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    progress = Progress(2, console=console)
+    progress.setup()
+    once, never = trial(1, "TERMINATED"), trial(2, "TERMINATED")
+    once.run_metadata.last_result["gap/seq"] = 1
+    never.run_metadata.last_result = {}
+    for each in (once, never):
+        progress.on_trial_complete(iteration=0, trials=[], trial=each)
+    first, second = written(console).splitlines()
+    assert first.endswith(", momentum 0.95, 1 change")
+    assert second == "trainable-diagonal seed 2: finished (2 of 2), nothing reported yet"
+
+
 def test_without_a_terminal_it_says_now_and_then_how_the_study_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -149,3 +165,10 @@ def test_without_a_terminal_it_says_now_and_then_how_the_study_is(
         "best validation_loss 0.01235: trainable-diagonal seed 1, momentum 0.95"
     )
     assert second.startswith("trainable-diagonal seed 1: running, epoch 12.25, loss 0.01235")
+
+
+@pytest.mark.parametrize("mode", ["scheduler", "trial", "fixed"])
+def test_bug_a_paired_trial_that_tunes_itself_is_shown_as_no_fixed_momentum(mode: str) -> None:
+    config = {"momentum": 0.9, "seed": 0, "gap": {"mode": mode, "pair": 0}}
+    shown = SimpleNamespace(config=config, trainable_name="train", trial_id="a")
+    assert arm_of(shown) == experiments.arm_of(config)

@@ -237,6 +237,25 @@ def test_learning_rates_stay_where_the_scheduler_s_rule_wants_them_to(
     assert region_of(study(rule=FixedMomentum()), mode="trial") is None
 
 
+def test_bug_workers_in_a_trial_did_not_learn_that_their_learning_rate_stays(
+    study: Callable[..., Study],
+) -> None:
+    own = {"mode": "scheduler", "scheduled": False}
+    config = {"gap": dict(own), "train_loop_config": {"momentum": 0.9, "gap": dict(own)}}
+    trial = study(dry_run=True).add(**config)
+    inside = trial.config["train_loop_config"]["gap"]
+    assert inside == trial.config["gap"] == {**own, "scheduled": True, "trust_region": {"span": 1}}
+
+
+def test_only_sections_that_ask_are_told_that_there_is_a_scheduler(
+    study: Callable[..., Study],
+) -> None:
+    # By hand, without GapSearch, nobody has to be told.
+    assert "scheduled" not in study().add(gap={"mode": "scheduler"}).config["gap"]
+    fixed = study().add(gap={"mode": "fixed", "scheduled": False})
+    assert fixed.config["gap"]["scheduled"] is False
+
+
 def region_of(study: Study, mode: str = "scheduler", **section: Any) -> TrustRegion | None:
     """Return the trust region in the section of a trial that the scheduler was told of."""
     trial = study.add(gap={"mode": mode, **section})

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 from ray.tune.search.optuna import OptunaSearch
@@ -226,6 +228,39 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert "lr_reason" in searcher.suggest("b")["gap"]
 
 
+ENDED = st.lists(st.tuples(st.integers(1, 12), st.sampled_from([0.1, 0.2, 0.3])), max_size=12)
+
+
+@given(ENDED, st.integers(0, 14), st.sampled_from(["min", "max"]))
+def test_the_best_is_that_of_all_trials_that_ended(
+    ended: list[tuple[int, float]], running: int, mode: str
+) -> None:
+    rates = LearnedRates()
+    for i, (steps, value) in enumerate(ended):
+        rates.suggest(f"{i}", 0.1, None, mode)
+        rates.take(f"{i}", {keys.SCALE: 1.0, keys.STEPS: steps})
+        rates.finish(f"{i}", value)
+    rates.suggest("running", 0.1, None, mode)
+    rates.take("running", {keys.SCALE: 1.0, keys.STEPS: running})
+    again = LearnedRates()
+    again.load_state(rates.state())
+    longest = max([running, *(steps for steps, _ in ended)])
+    able = [(value, i) for i, (steps, value) in enumerate(ended) if steps >= 0.9 * longest]
+    sign = 1 if mode == "min" else -1
+    wanted = min(able, key=lambda each: (sign * each[0], each[1]), default=None)
+    for each in (rates, again):
+        best = each.best(mode)
+        assert (best and int(best.trial)) == (wanted and wanted[1])
+
+
+def test_bug_every_trial_that_ended_was_looked_at_for_each_new_one() -> None:
+    searcher = search(OptunaSearch(sampler=optuna.samplers.RandomSampler(seed=0)))
+    for i in range(300):
+        searcher.suggest(f"t{i}")
+        ends(searcher, f"t{i}", loss=math.sin(i), scale=2.0, steps=90 + i % 10, reports=1)
+    assert len(searcher.get_state()["rates"]["finished"]) <= 20
+
+
 @pytest.mark.parametrize("reports", [600, 5000])
 def test_the_mean_scale_of_many_reports_is_that_of_all(reports: int) -> None:
     rates = LearnedRates()
@@ -297,3 +332,29 @@ def test_a_state_of_before_regions_leaves_the_region_on(tmp_path: Any) -> None:
         del state[name]
     searcher.set_state(state)
     assert searcher.suggest("a")["gap"]["trust_region"]["span"] == TrustRegion().span
+
+
+ENDED = st.tuples(
+    st.sampled_from([10.0, 20.0, 95.0, 100.0, 300.0]), st.sampled_from([1.0, 2.0, 3.0])
+)
+
+
+@given(st.lists(ENDED, max_size=40), st.sampled_from(["min", "max"]))
+def test_the_best_of_thousands_is_found_among_the_few_that_are_kept(
+    ended: list[tuple[float, float]], mode: str
+) -> None:
+    rates, known = LearnedRates(), []
+    for number, (steps, value) in enumerate(ended):
+        trial = f"{number}"
+        rates.suggest(trial, 0.1, None, mode)
+        rates.take(trial, {keys.SCALE: 2.0, keys.STEPS: steps})
+        rates.finish(trial, value)
+        known.append((trial, steps, value))
+        longest = max(steps for _, steps, _ in known)
+        sign = 1.0 if mode == "min" else -1.0
+        comparable = [each for each in known if each[1] >= 0.9 * longest]
+        best = rates.best(mode)
+        assert best is not None
+        assert best.trial == min(comparable, key=lambda each: sign * each[2])[0]
+        # One for each length at most, and as many where more is better.
+        assert len(rates.state()["finished"]) <= 10

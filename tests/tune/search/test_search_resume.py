@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,19 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         limiting().restore(str(path))
     with pytest.raises(StateError, match="version 1, but got None"):
         bare().set_state({})
+
+
+def test_bug_a_searcher_that_was_pickled_before_pairs_goes_on() -> None:
+    """Ray keeps the searcher in tuner.pkl, and takes that of an earlier version when it resumes."""
+    search = prepared(bare)
+    old = dict(vars(search))
+    completing = old.pop("_completing")
+    del old["_pairs"]
+    for name in ("reference", "betas2", "axes", "places", "mode_of_all", "rule_of_all"):
+        old[f"_{name}"] = vars(completing)[name if name == "places" else f"_{name}"]
+    restored = GapSearch.__new__(GapSearch)
+    restored.__setstate__(pickle.loads(pickle.dumps(old)))
+    assert [restored.suggest(f"trial {i}") for i in range(3)] == [
+        search.suggest(f"trial {i}") for i in range(3)
+    ]
+    assert restored.trials_of(5) == 5

@@ -70,7 +70,7 @@ def test_given_statistics_come_first_then_trials_then_the_reference(tmp_path: Pa
         (None, InvalidValueError),
         ("{", StateError),
         ("[]", StateError),
-        ('{"a": 1}', InvalidValueError),
+        ('{"a": 1}', StateError),
     ],
 )
 def test_files_without_statistics_are_refused_at_once(

@@ -255,3 +255,28 @@ def test_an_optimizer_that_follows_the_configuration_is_not_warned_about(
     make: Any, config: dict[str, Any]
 ) -> None:
     gap_tune.attach(make([weight()]), config)
+
+
+@pytest.mark.parametrize(
+    ("section", "follows"),
+    [
+        ({"scheduled": True}, True),
+        ({}, True),
+        ({"scheduled": False}, False),
+        # What the user asks for counts.
+        ({"scheduled": False, "trust_region": {}}, True),
+        ({"scheduled": False, "mode": "trial"}, True),
+    ],
+)
+def test_where_nobody_changes_momentum_learning_rates_stay_and_the_user_hears_of_it(
+    section: dict[str, Any], follows: bool
+) -> None:
+    optimizer = torch.optim.SGD([weight()], lr=0.01, momentum=0.9)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trial = gap_tune.attach(optimizer, {"gap": {"mode": "scheduler", **section}})
+    assert (keys.SCALE in trial.result({})) == follows
+    alone = section.get("scheduled") is False and "mode" not in section
+    assert [str(w.message)[:50] for w in caught] == (
+        ["a study with GapSearch must have a GapScheduler th"] if alone else []
+    )

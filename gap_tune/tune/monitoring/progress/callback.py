@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from ray.tune import Callback
 from rich.console import Console
 
-from gap_tune.errors import InvalidValueError, check_range
+from gap_tune.errors import InvalidValueError, check_range, did_you_mean
 from gap_tune.tune import keys
 from gap_tune.tune.monitoring.callbacks import contained
 from gap_tune.tune.monitoring.progress.pace import Pace
+from gap_tune.tune.monitoring.progress.stillness import Machines, Stillness, told
 from gap_tune.tune.monitoring.progress.table import Screen
 from gap_tune.tune.monitoring.progress.tracker import Tracker
 from gap_tune.tune.monitoring.progress.trials import Shown
 from gap_tune.tune.monitoring.progress.views import Events, Failures, Lines, View
+
+logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 _VIEWS: Mapping[str, type[View]] = MappingProxyType(
@@ -36,6 +41,10 @@ class Progress(Callback):
     | ``json`` | one JSON object per event, each on a line |
     | ``quiet`` | one line per trial that failed |
     | ``auto`` | ``table`` in a terminal that can redraw, ``lines`` in a file, a pipe, a dumb one |
+
+    ``table`` and ``lines`` say of each arm what its trials ended with so far, and that this is no
+    answer yet; where nothing has moved for a minute, or for three times as long as reports usually
+    take, they say what may be the cause.
 
     It takes at most one per cent of the driver's time: a terminal that draws slowly is redrawn
     less often than twice a second. A study of several Ray Tune runs can share one.
@@ -77,7 +86,9 @@ class Progress(Callback):
         console: Console | None = None,
     ) -> None:
         if style not in STYLES:
-            raise InvalidValueError(f"style must be one of {STYLES}, but got {style!r}.")
+            raise InvalidValueError(
+                f"style must be one of {STYLES}, but got {style!r}.{did_you_mean(style, STYLES)}"
+            )
         name, first_mode = keys.first_objective(metric, mode)
         first_mode = keys.check_objective_mode(first_mode)
         if epochs is not None:
@@ -88,10 +99,11 @@ class Progress(Callback):
         self._console = console
         self._view: View | None = None
         self._pace: Pace | None = None
+        self._stillness: Stillness | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray saves callbacks with the study; a terminal cannot be saved.
-        return {**self.__dict__, "_console": None, "_view": None, "_pace": None}
+        return {**self.__dict__, "_console": None, "_view": None, "_pace": None, "_stillness": None}
 
     def get_state(self) -> dict[str, Any]:
         """Return what a study that is restored needs."""
@@ -113,6 +125,7 @@ class Progress(Callback):
         self._view = _VIEWS[style](console, self._shown, self._tracker)
         every_s = self._view.every_s
         self._pace = None if every_s is None else Pace(every_s)
+        self._stillness = Stillness()
         self._view.start()
 
     @contained
@@ -124,14 +137,31 @@ class Progress(Callback):
         # What fails once, such as a terminal that has gone, must not fail twice a second.
         self._pace = None
         with pace.shown() as now:
-            view.refresh(self._tracker.look(trials, now))
+            snapshot = self._tracker.look(trials, now)
+            view.refresh(replace(snapshot, still=self._still(trials)))
         self._pace = pace
+
+    def _still(self, trials: Sequence[Any]) -> str:
+        seconds = self._stillness.seconds() if self._stillness is not None else None
+        if seconds is None:
+            return ""
+        try:
+            return told(seconds, trials, Machines.now())
+        except Exception:
+            # The screen itself must go on: Ray may be about to end.
+            logger.debug("the cause of stillness is not known", exc_info=True)
+            return told(seconds, [], Machines())
+
+    def _moved(self, *, reported: bool = False) -> None:
+        if self._stillness is not None:
+            self._stillness.moved(reported=reported)
 
     @contained
     def on_trial_start(
         self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any
     ) -> None:
         """Show that a trial starts."""
+        self._moved()
         if self._view is not None:
             self._view.started(trial)
 
@@ -140,6 +170,7 @@ class Progress(Callback):
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Show a result."""
+        self._moved(reported=True)
         if self._view is not None:
             self._view.reported(trial, result)
 
@@ -165,6 +196,7 @@ class Progress(Callback):
             view.close(self._tracker.look(trials, time.monotonic()))
 
     def _end(self, trial: Any, *, failed: bool) -> None:
+        self._moved()
         reason = self._tracker.end(trial, failed=failed)
         if self._view is not None:
             self._view.ended(trial, failed=failed, reason=reason)

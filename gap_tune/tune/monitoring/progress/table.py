@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,11 +16,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gap_tune.formatting import as_reported
+from gap_tune.formatting import as_reported, plain
 from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.monitoring.progress.trials import (
     Shown,
+    agreement_of,
     arm_of,
     changes_of,
     momentum_of,
@@ -27,12 +29,15 @@ from gap_tune.tune.monitoring.progress.trials import (
     which,
 )
 from gap_tune.tune.monitoring.progress.views import View
+from gap_tune.tune.monitoring.ray_dashboard import links_line
 from gap_tune.tune.ray_private.results import last_result
 
 _BAR, _WHOLE_BAR = 8, 24
 # The heading of the table, its rule and the prompt below.
 _FRAME_LINES = 3
 _MOST_FAILURES = 5
+# A terminal that is lower shows trials instead of what arms have ended with.
+_LOW = 16
 _FEWEST_ROWS = 2
 
 
@@ -58,9 +63,11 @@ class Screen(View):
     def __init__(self, console: Console, shown: Shown, tracker: Tracker) -> None:
         super().__init__(console, shown, tracker)
         self._live: Live | None = None
+        self._links = ""
 
     def start(self) -> None:
         """Take over the lower part of the terminal."""
+        self._links = links_line()
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
         # It hides the cursor, which must come back however the study ends.
@@ -104,6 +111,14 @@ class Screen(View):
             yield grid
         if snapshot.best is not None:
             yield self._line(best_line(snapshot.best, self.shown.metric or ""))
+        if self.console.height >= _LOW:
+            for line in snapshot.standing.lines(self.console.width):
+                yield self._line(line)
+            if self._links and cell_len(self._links) <= self.console.width:
+                yield self._line(self._links, "dim")
+        if snapshot.still:
+            for line in textwrap.wrap(snapshot.still, self.console.width, break_on_hyphens=False):
+                yield self._line(line, "yellow")
 
     def _failures(self) -> Iterator[Text]:
         failures = self.tracker.failures
@@ -123,7 +138,10 @@ class Screen(View):
         columns = self._fitting(self._columns(trials))
         for column in columns:
             table.add_column(
-                column.heading, justify=column.justify, no_wrap=True, overflow=self._overflow
+                Text(column.heading),
+                justify=column.justify,
+                no_wrap=True,
+                overflow=self._overflow,
             )
         for cells in zip(*(column.cells for column in columns), strict=True):
             table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
@@ -137,32 +155,34 @@ class Screen(View):
         fractions = [self.shown.fraction(trial) for trial in trials]
         bars = [ProgressBar(total=1.0, completed=f, width=_BAR) for f in fractions if f is not None]
         if bars:
-            columns.append(_Column("done", bars, "left", rank=2))
+            columns.append(_Column("done", bars, "left", rank=4))
         results = [last_result(trial) for trial in trials]
         progress = self.shown.epoch
         if not any(nested.holds(result, progress) for result in results):
             progress = "training_iteration"
-        values = {"epoch" if progress == self.shown.epoch else "report": progress}
+        values = {self.shown.counted if progress == self.shown.epoch else "report": progress}
         for rank, (heading, key) in enumerate((values | self.shown.values()).items()):
             if any(nested.holds(result, key) for result in results):
                 cells = [as_reported(nested.get(result, key)) for result in results]
-                columns.append(_Column(heading, cells, rank=(1, 0, 3)[rank]))
+                columns.append(_Column(plain(heading), cells, rank=(1, 0, 5)[rank]))
         columns.append(_Column("momentum", [momentum_of(trial) for trial in trials]))
         if any(keys.SCALE in result for result in results):
-            columns.append(_Column("scale", [scale_of(trial) for trial in trials], rank=5))
-        columns.append(_Column("changes", [changes_of(trial) for trial in trials], rank=4))
+            columns.append(_Column("scale", [scale_of(trial) for trial in trials], rank=2))
+        if any(keys.AGREEMENT in result for result in results):
+            columns.append(_Column("agreement", [agreement_of(trial) for trial in trials], rank=3))
+        columns.append(_Column("changes", [changes_of(trial) for trial in trials], rank=6))
         return columns
 
     def _fitting(self, columns: list[_Column]) -> list[_Column]:
         """Return the columns for which the terminal is wide enough."""
-        for rank in (5, 4, 3, 2, 1):
+        for rank in (6, 5, 4, 3, 2, 1):
             if sum(column.width + 1 for column in columns) - 1 <= self.console.width:
                 break
             columns = [column for column in columns if column.rank != rank]
         return columns
 
     def _line(self, text: str, style: str = "") -> Text:
-        return Text(text, style=style, no_wrap=True, overflow=self._overflow)
+        return Text(plain(text), style=style, no_wrap=True, overflow=self._overflow)
 
     @property
     def _overflow(self) -> Literal["crop", "ellipsis"]:

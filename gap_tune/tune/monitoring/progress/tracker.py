@@ -8,11 +8,14 @@ from typing import Any
 
 from gap_tune.formatting import as_reported, time_left
 from gap_tune.tune.monitoring.instruments import finite
+from gap_tune.tune.monitoring.progress.standing import Ended, Standing
 from gap_tune.tune.monitoring.progress.trials import (
     Shown,
+    arm_of,
     label,
     momentum_of,
     reason_of,
+    unit_of,
 )
 from gap_tune.tune.ray_private.results import last_result
 
@@ -43,6 +46,8 @@ class Snapshot:
         left_s: Estimated seconds until it ends; None where nobody knows.
         best: The best trial; None where the study has no metric, or no value of it yet.
         running: The trials that run.
+        standing: The best that each arm has ended with.
+        still: For how long nothing has moved, and why that may be; empty where something has.
     """
 
     finished: int
@@ -54,6 +59,8 @@ class Snapshot:
     left_s: float | None
     best: Best | None
     running: Sequence[Any] = field(repr=False)
+    standing: Standing = field(repr=False)
+    still: str = ""
 
     def counts(self) -> str:
         """Return the numbers of trials in one line."""
@@ -91,6 +98,8 @@ class Tracker:
         self._ended: dict[str, str | None] = {}
         self._failed: dict[str, str] = {}
         self._best: Best | None = None
+        # Those that finished, by their ids.
+        self._finished: dict[str, Ended] = {}
         # When this process began to look, and how many trials' worth was done by then.
         self._begun: tuple[float, float] | None = None
 
@@ -100,12 +109,19 @@ class Tracker:
 
     def state(self) -> dict[str, Any]:
         """Return what a study that is restored needs."""
-        return {"ended": dict(self._ended), "failed": dict(self._failed), "best": self._best}
+        return {
+            "ended": dict(self._ended),
+            "failed": dict(self._failed),
+            "best": self._best,
+            "finished": dict(self._finished),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what ``state`` returned."""
         self._ended, self._failed = dict(state["ended"]), dict(state["failed"])
         self._best = state["best"]
+        # A study that another version began has none.
+        self._finished = dict(state.get("finished", {}))
 
     @property
     def failures(self) -> Sequence[tuple[str, str]]:
@@ -128,6 +144,8 @@ class Tracker:
             self._failed[trial.trial_id] = label(trial)
         else:
             self._best = self._better(self._best, trial)
+            value = self._shown.value(trial)
+            self._finished[trial.trial_id] = Ended(arm_of(trial), unit_of(trial), value)
         return reason or ""
 
     def look(self, trials: Sequence[Any], now: float) -> Snapshot:
@@ -165,6 +183,7 @@ class Tracker:
             left_s=self._left(done, running, now),
             best=best,
             running=running,
+            standing=Standing(self._finished.values(), self._shown.better),
         )
 
     def _left(self, done: float, running: Sequence[Any], now: float) -> float | None:
@@ -193,6 +212,7 @@ class Tracker:
         # Ray starts failed trials again when a study is restored so.
         self._ended.pop(trial_id, None)
         self._failed.pop(trial_id, None)
+        self._finished.pop(trial_id, None)
 
 
 def best_line(best: Best, metric: str) -> str:

@@ -11,7 +11,9 @@ from rich.text import Text
 from gap_tune.formatting import as_reported, plain
 from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.instruments import finite, metric_of
+from gap_tune.tune.monitoring.progress.standing import Unit
 from gap_tune.tune.ray_private.results import last_result
+from gap_tune.tune.spelling import GAP_NAME, GAP_TRIAL_NAME, fixed_name
 
 # Ray writes this line into a trial's error file before each failure.
 _FAILURE = "Failure # "
@@ -37,6 +39,11 @@ class Shown:
     mode: str
     loss: str
     accuracy: str
+
+    @property
+    def counted(self) -> str:
+        """What ``epoch`` counts."""
+        return "report" if self.epoch == "training_iteration" else "epoch"
 
     def values(self) -> dict[str, str]:
         """Return two result keys by their headings, the study's metric first.
@@ -69,14 +76,32 @@ class Shown:
 
 
 def arm_of(trial: Any) -> str:
-    """Return the arm, or what is trained where there are no arms."""
-    return plain(str(keys.setting(trial.config, "arm", trial.trainable_name)), _LONGEST)
+    """Return the arm; of a trial that is paired, who chooses its momentum; else what is trained."""
+    arm = keys.setting(trial.config, "arm")
+    if arm is None and _pair_of(trial) is not None:
+        mode = keys.section(trial.config).get("mode")
+        arm = {keys.MODE_SCHEDULER: GAP_NAME, keys.MODE_TRIAL: GAP_TRIAL_NAME}.get(str(mode))
+        arm = fixed_name(keys.momentum_of(trial.config)) if arm is None else arm
+    return plain(str(trial.trainable_name if arm is None else arm), _LONGEST)
 
 
 def which(trial: Any) -> str:
     """Return what tells a trial from others of its arm."""
-    seed = keys.setting(trial.config, "seed")
-    return plain(trial.trial_id if seed is None else f"seed {seed}", _LONGEST)
+    seed, pair = keys.setting(trial.config, "seed"), _pair_of(trial)
+    if seed is None:
+        return plain(trial.trial_id, _LONGEST)
+    return plain(f"seed {seed}" if pair is None else f"config {pair} seed {seed}", _LONGEST)
+
+
+def unit_of(trial: Any) -> Unit | None:
+    """Return what a trial shares with those of other arms that it is compared with."""
+    seed, pair = keys.setting(trial.config, "seed"), _pair_of(trial)
+    compared = pair is not None or keys.setting(trial.config, "arm") is not None
+    return (pair, seed) if compared and seed is not None else None
+
+
+def _pair_of(trial: Any) -> Any:
+    return keys.section(trial.config).get(keys.PAIR)
 
 
 def label(trial: Any) -> str:
@@ -92,6 +117,12 @@ def momentum_of(trial: Any) -> str:
 def scale_of(trial: Any) -> str:
     """Return the scale of a trial's learning rate that it last reported."""
     return as_reported(last_result(trial).get(keys.SCALE))
+
+
+def agreement_of(trial: Any) -> str:
+    """Return how the trial's latest steps agreed, -1 to 1, that it last reported."""
+    agreement = finite(last_result(trial).get(keys.AGREEMENT))
+    return "-" if agreement is None else f"{agreement:+.2f}"
 
 
 def changes_of(trial: Any) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from gap_tune.formatting import as_reported
+from gap_tune.formatting import as_reported, plain
 from gap_tune.tune import keys, nested
 from gap_tune.tune.monitoring.instruments import finite
 from gap_tune.tune.monitoring.progress.tracker import Snapshot, Tracker, best_line
 from gap_tune.tune.monitoring.progress.trials import (
     Shown,
+    arm_of,
     changes_of,
     label,
     momentum_of,
@@ -68,6 +69,7 @@ class View:
         """Write one line, however long, and at once."""
         if self._gone:
             return
+        line = plain(line)
         try:
             self.console.file.write(line + "\n")
             self.console.file.flush()
@@ -93,6 +95,10 @@ class Lines(View):
 
     every_s = 30.0
 
+    def __init__(self, console: Console, shown: Shown, tracker: Tracker) -> None:
+        super().__init__(console, shown, tracker)
+        self._said_still = False
+
     def ended(self, trial: Any, *, failed: bool, reason: str) -> None:
         """Show what a trial ended with."""
         how = f"{'failed' if failed else 'finished'} ({self.tracker.place})"
@@ -102,18 +108,28 @@ class Lines(View):
         """Show the numbers of trials, the best and, where they are few, those that run."""
         best = best_line(snapshot.best, self.shown.metric or "") if snapshot.best else ""
         self.write("; ".join(filter(None, (snapshot.counts(), snapshot.pace(), best))))
+        for line in snapshot.standing.lines():
+            self.write(line)
+        # Once is enough: what has not moved would be said every time.
+        if snapshot.still and not self._said_still:
+            self.write(snapshot.still)
+        self._said_still = bool(snapshot.still)
         if len(snapshot.running) <= _MOST_LINES:
             for trial in snapshot.running:
                 self.write(f"{label(trial)}: running, {self._state(trial)}")
 
     def _state(self, trial: Any) -> str:
         result = last_result(trial)
-        values = {"epoch": self.shown.epoch, **self.shown.values()}
+        values = {self.shown.counted: self.shown.epoch, **self.shown.values()}
         known = {name: nested.get(result, key) for name, key in values.items()}
         parts = [
             f"{name} {as_reported(value)}" for name, value in known.items() if value is not None
         ]
-        return ", ".join([*parts, f"momentum {momentum_of(trial)}", f"{changes_of(trial)} changes"])
+        if nested.holds(result, keys.MOMENTUM):
+            changes = changes_of(trial)
+            parts.append(f"momentum {momentum_of(trial)}")
+            parts.append(f"{changes} change{'' if changes == '1' else 's'}")
+        return ", ".join(parts or ["nothing reported yet"])
 
 
 class Events(View):
@@ -171,7 +187,7 @@ class Events(View):
             seed = keys.setting(trial.config, "seed")
             line |= {
                 "trial": trial.trial_id,
-                "arm": str(keys.setting(trial.config, "arm", trial.trainable_name)),
+                "arm": arm_of(trial),
                 "seed": _json_value(seed),
             }
         self.write(json.dumps({**line, **more}, allow_nan=False))
