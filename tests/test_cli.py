@@ -10,9 +10,16 @@ import torch
 
 from gap_tune import cli
 from gap_tune.control.update import update_of
+from gap_tune.errors import InvalidValueError
+from gap_tune.rules import get_rule
 from gap_tune.study.grammar import arm_names, parse_arm
 from gap_tune.theory.families import THEORY_FAMILIES, Implementation, Update
 from gap_tune.workloads.registry import get_workload, workload_names
+
+COMMANDS = [
+    *(str(each.callback.__name__) for each in cli.app.registered_commands if each.callback),
+    *(str(group.name) for group in cli.app.registered_groups),
+]
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -68,6 +75,107 @@ def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["comapre", "quadratic"], "'compare'"),
+        (["--versoin"], "--version"),
+        (["compare", "quadratic", "--fmaily", "sgd"], "--family"),
+        (["panel", "--no-quik"], "--no-quick"),
+        (["panel", "--half", "helf-out"], "'held-out'"),
+        (["compare", "quadratc"], "'quadratic'"),
+        (["compare", "quadratic", "--arms", "gap,yellowfinn"], "'yellowfin'"),
+        (["compare", "quadratic", "--arms", "gap-horizn"], "'gap-horizon'"),
+        (["compare", "quadratic", "--family", "sdg"], "'sgd'"),
+        (["compare", "quadratic", "--progress", "tabel"], "'table'"),
+        (["compare", "study.yaml"], "'seeds'"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    meant: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text("workload: quadratic\nseedz: 3\n")
+    assert call(monkeypatch, *arguments) == 2
+    captured = capsys.readouterr()
+    question = captured.err.rpartition(". ")[2]
+    assert question.startswith("Did you mean ")
+    assert meant in question
+    assert captured.err.endswith("?\n")
+    assert captured.err.count("\n") == 1
+
+
+def test_a_setting_of_a_rule_that_is_mistyped_is_answered_with_the_one_that_was_meant() -> None:
+    with pytest.raises(InvalidValueError, match=r"but got \['hysteresys'\]\. Did you mean 'hyst"):
+        get_rule({"name": "alignment", "hysteresys": 0.1})
+
+
+def test_a_name_like_no_other_is_not_answered_with_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["compare", "imagenet"], ["train"], ["demo", "--bananas"]):
+        assert call(monkeypatch, *arguments) == 2
+        assert "Did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_whole_words_and_whole_sentences_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call(monkeypatch, *command.split(), "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    # A name that is broken at its hyphen ends a line with it.
+    assert not [line for line in lines if line.rstrip().endswith("-")]
+    assert not [line for line in lines if line.rstrip().endswith("...") and "Usage" not in line]
+
+
+def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "--help") == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    for command in COMMANDS:
+        assert call(monkeypatch, command, "--help") == 0
+        first = " ".join(capsys.readouterr().out.split("\n\n")[1].split())
+        assert f"{command} {first}" in listed
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("nowhere/at_all", "there is no such folder"),
+        ("./empty", "it holds neither"),
+        ("file", "it is a file"),
+    ],
+)
+def test_bug_a_place_without_a_study_is_called_as_it_was_typed(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    typed: str,
+    found: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert call(monkeypatch, "report", typed, "--metric", "loss") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gap-tune: error: {typed} must be the folder of a gap_tune study, ")
+    assert "which holds experiment/study.json, or of a Ray Tune experiment, which holds" in error
+    assert error.endswith(f"but {found}.\n")
+    assert call(monkeypatch, "resume", typed) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gap-tune: error: {typed} must be the folder of a gap_tune study")
+    assert "Ray Tune experiment" not in error
+    assert str(tmp_path) not in error
 
 
 def test_an_output_folder_that_cannot_be_written_is_one_line_and_status_2(

@@ -75,6 +75,6 @@ def test_a_place_without_a_study_is_one_line_that_names_the_place(
 ) -> None:
     assert call(monkeypatch, command, uri(endpoint, "bucket/nothing")) == 2
     error = capsys.readouterr().err
-    assert "s3://bucket/nothing/experiment must be the folder of a gap_tune study" in error
+    assert "s3://bucket/nothing must be the folder of a gap_tune study" in error
     assert error.count("\n") == 1
     assert "/gap_tune-" not in error

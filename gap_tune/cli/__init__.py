@@ -7,8 +7,19 @@ from typing import Annotated
 import typer
 
 from gap_tune import __version__
-from gap_tune.cli import comparing, dashboards, judging, lists, probing, reporting, running
-from gap_tune.cli.group import Commands
+from gap_tune.cli import (
+    comparing,
+    completion,
+    dashboards,
+    judging,
+    lists,
+    planning,
+    probing,
+    reporting,
+    running,
+    simulating,
+)
+from gap_tune.cli.group import Command, Commands
 
 app = typer.Typer(
     name="gap-tune",
@@ -17,15 +28,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(comparing.demo)
-app.command()(comparing.compare)
-app.command()(running.resume)
-app.command()(reporting.report)
-app.command()(lists.families)
-app.command()(lists.workloads)
-app.command()(probing.probe)
-app.command()(judging.panel)
-app.command()(dashboards.dashboards)
+for command in (
+    comparing.demo,
+    comparing.compare,
+    running.resume,
+    reporting.report,
+    lists.families,
+    lists.workloads,
+    probing.probe,
+    judging.panel,
+    planning.plan,
+    dashboards.dashboards,
+):
+    app.command(cls=Command)(command)
+app.add_typer(simulating.app, name="simulate")
 
 
 @app.callback(invoke_without_command=True)
@@ -42,4 +58,5 @@ def _without_command(
 
 def main() -> None:
     """Run the command that the process was started with."""
-    app(prog_name="gap-tune")
+    with completion.of_whole_words():
+        app(prog_name="gap-tune")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from gap_tune.cli import completion
-from gap_tune.cli.options import DEFAULT_ARMS, Arms, Cpus, Epochs, Family, Lr, Out, Style
+from gap_tune.cli.options import DEFAULT_ARMS, Arms, Cpus, Epochs, Family, Json, Lr, Out, Style
 from gap_tune.cli.running import run_study
-from gap_tune.errors import InvalidValueError, StateError
+from gap_tune.errors import InvalidValueError, StateError, UnsupportedError
 
 DEMO_WORKLOAD = "digits-resnet"
 _OF_RESOURCES = ("cpus", "cpus_per_trial", "gpus_per_trial")
@@ -23,6 +23,7 @@ def demo(
     epochs: Epochs = None,
     cpus: Cpus = None,
     progress: Style = "auto",
+    as_json: Json = False,
 ) -> None:
     """Compare GAP with a sweep of six fixed momenta on real handwritten digits."""
     from gap_tune.study.grammar import DEMO_MOMENTA
@@ -30,20 +31,42 @@ def demo(
 
     arms = [GAP_NAME, *map(fixed_name, DEMO_MOMENTA)]
     given = {"workload": DEMO_WORKLOAD, "arms": arms, "seeds": seeds, "epochs": epochs}
-    _compare({**given, "cpus": cpus, "out": out}, style=progress)
+    _compare({**given, "cpus": cpus, "out": out}, style=progress, as_json=as_json)
 
 
 def compare(
     workload: Annotated[
         str,
         typer.Argument(
-            metavar="WORKLOAD|FILE",
-            help="What to train (`gap-tune workloads`), or study.yaml.",
+            metavar="WORKLOAD|FILE|FUNCTION",
+            help="What to train (`gap-tune workloads`), study.yaml, or with --space your own Tune "
+            "function, my_module:train or script.py:train.",
             autocompletion=completion.workloads,
         ),
     ],
     arms: Arms = None,
     out: Out = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The param_space of your own function: YAML such as "
+            "lr: {loguniform: [1e-4, 1e-1]}, width: {choice: [64, 128]}, epochs: 5.",
+        ),
+    ] = None,
+    momentum: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Its configuration's key of the momentum. [default: momentum]"
+        ),
+    ] = None,
+    reports: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="How many reports a full trial of it makes: asha and median need to know.",
+        ),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Paired seeds. [default: 3]")] = None,
     epochs: Epochs = None,
     lr: Lr = None,
@@ -96,15 +119,21 @@ def compare(
         bool, typer.Option("--resume", help="Continue what is in --out; start where nothing is.")
     ] = False,
     progress: Style = "auto",
+    as_json: Json = False,
 ) -> None:
-    """Compare methods on a workload: same data, epochs and seeds, at a stated budget.
+    """Compare methods on a workload or your own function: same seeds, at a stated budget.
 
     Options override what a study file says.
     """
     from gap_tune.study.files import SUFFIXES, read_study_file
 
     is_file = workload.endswith(SUFFIXES)
-    given = {
+    for name, value in (("momentum", momentum), ("reports", reports)):
+        if value is not None and space is None:
+            raise InvalidValueError(f"--{name} must come with --space, but got it alone.")
+    given: dict[str, Any] = {
+        "momentum": momentum,
+        "reports": reports,
         "arms": None if arms is None else arms.split(","),
         "out": out,
         "seeds": seeds,
@@ -124,16 +153,24 @@ def compare(
     }
     said = read_study_file(workload) if is_file else {"workload": workload}
     chosen = {name: value for name, value in given.items() if value is not None}
-    _compare({"arms": DEFAULT_ARMS.split(","), **said, **chosen}, resume=resume, style=progress)
+    if space is not None:
+        from gap_tune.study.own.space import read_space
+
+        chosen["param_space"] = read_space(space)
+    asked = {"arms": DEFAULT_ARMS.split(","), **said, **chosen}
+    _compare(asked, resume=resume, style=progress, as_json=as_json)
 
 
-def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None:
+def _compare(
+    given: dict[str, Any], *, resume: bool = False, style: str, as_json: bool = False
+) -> None:
     """Run the study that options and file ask for.
 
     Args:
         given: Arguments of ``Study`` and ``Resources``, and "out"; None is their default.
         resume: Whether to continue what is in "out".
         style: How to show its progress.
+        as_json: Whether to print the result as JSON.
     """
     from gap_tune.study import Resources, Study
 
@@ -142,12 +179,17 @@ def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None
     if resume and out is None:
         raise InvalidValueError("--resume must come with --out, the folder to continue, got none.")
     workload = arguments.pop("workload")
-    name = Path(workload.replace(":", "-")).name
+    name = Path(workload).name.replace(":", "-")
     folder = out or f"gap_tune_results/{name}-{datetime.now():%Y%m%d-%H%M%S}"
     resources = {key: arguments.pop(key) for key in _OF_RESOURCES if key in arguments}
-    study = Study(workload, **arguments, resources=Resources(**resources), storage=folder)
+    try:
+        study = Study(workload, **arguments, resources=Resources(**resources), storage=folder)
+    except UnsupportedError as error:
+        if ":" not in workload or "param_space" in arguments:
+            raise
+        raise UnsupportedError(f"{error} A Tune function of yours comes with --space.") from None
     if not resume or not study.exists():
-        run_study(study, study.run, style)
+        run_study(study, study.run, style, as_json=as_json)
         return
     different = study.differs_from(Study.restore(folder))
     if different:
@@ -156,4 +198,4 @@ def _compare(given: dict[str, Any], *, resume: bool = False, style: str) -> None
             f"but got other {different}: "
             "choose another folder, or `gap-tune resume` it as it is."
         )
-    run_study(study, study.resume, style)
+    run_study(study, study.resume, style, as_json=as_json)

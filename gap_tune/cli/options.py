@@ -42,10 +42,17 @@ Lr = Annotated[
     float | None,
     typer.Option(help="Learning rate, meant for momentum 0.9. [default: the workload's]"),
 ]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print the result as one JSON document, all else on standard error."
+    ),
+]
 Style = Annotated[
     str,
     typer.Option(
         help="What to show meanwhile: auto, table, lines, json (one object per event) or quiet "
-        "(failures only)."
+        "(failures only).",
+        autocompletion=completion.styles,
     ),
 ]

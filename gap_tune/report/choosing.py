@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
+
+from gap_tune.records.records import Records
 
 _Name = TypeVar("_Name", bound=Hashable)
 
 
 def best_of(
-    values: Mapping[_Name, pd.Series], mode: str, lost: Mapping[_Name, Collection[Hashable]]
+    values: Mapping[_Name, pd.Series],
+    mode: str,
+    lost: Mapping[_Name, Collection[Hashable]],
+    units: Mapping[Any, Any] | None = None,
 ) -> _Name | None:
     """Return the name with the best mean, the first of equals; None when none has a value.
 
@@ -23,6 +29,7 @@ def best_of(
         values: Values by seed, or by whatever else pairs them.
         mode: "min" or "max".
         lost: Seeds that were lost.
+        units: By seed, what its value is averaged within first, see ``by_unit``.
 
     >>> easy = pd.Series({0: 0.1})
     >>> best_of({"a": easy, "b": pd.Series({0: 0.2, 1: 0.3})}, "min", {"a": {1}, "b": ()})
@@ -35,10 +42,45 @@ def best_of(
         return None
     common = sorted(set.intersection(*(set(own.index) for own in values.values())))
     means = {
-        name: float((own.loc[common] if common else own).mean()) for name, own in values.items()
+        name: float(by_unit(own.loc[common] if common else own, units).mean())
+        for name, own in values.items()
     }
     choose = min if mode == "min" else max
     return choose(means, key=means.__getitem__)
+
+
+def by_unit(values: pd.Series, units: Mapping[Any, Any] | None) -> pd.Series:
+    """Return the mean of the values of each unit, such as a configuration trained on several seeds.
+
+    Args:
+        values: By seed.
+        units: By seed, its unit; None or an empty one takes each for itself.
+
+    >>> by_unit(pd.Series({1: 2.0, 2: 4.0, 3: 5.0}), {1: 0, 2: 0, 3: 1}).to_dict()
+    {0: 3.0, 1: 5.0}
+    """
+    return values.groupby(values.index.map(units)).mean() if units and len(values) else values
+
+
+def best_trial(records: Records) -> tuple[pd.Series, float, bool] | None:
+    """Return the best trial by its last report, of the ended ones where there are any.
+
+    Args:
+        records: The trials.
+
+    Returns:
+        The trial's row, the study's metric, and whether it has ended; None where no trial has a
+        finite metric.
+    """
+    for trials, ended in ((records.trials_with("finished"), True), (records.trials, False)):
+        if records.metric not in trials:
+            continue
+        values = pd.to_numeric(trials[records.metric], errors="coerce")
+        values = values[np.isfinite(values)]
+        if len(values):
+            place = values.idxmin() if records.mode == "min" else values.idxmax()
+            return trials.loc[place], float(values[place]), ended
+    return None
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,9 @@ def final_metrics(records: Records, by: Sequence[str] = ("arm", "seed")) -> pd.D
 
     Where an arm spent several trials on a seed, the best by the study's metric stands for it, as
     it would for a user of that arm. Trials that their arm stopped early count only where none was
-    trained to its end: they lack test metrics. Trials whose metric is missing or not finite are
-    left out.
+    trained to its end: they lack test metrics. In an experiment that is no study of ours they do
+    not count at all: what stopped them, after how many reports, is no part of their arm. Trials
+    whose metric is missing or not finite are left out.
 
     Args:
         records: The trials.
@@ -54,9 +55,10 @@ def final_metrics(records: Records, by: Sequence[str] = ("arm", "seed")) -> pd.D
         A table indexed by ``(arm, seed)``, or what ``by`` says, with one column of floats per
         metric; NaN where a trial did not report that metric or it was not finite.
     """
-    whole, stopped = (
-        _best_of(records, records.trials_with(status), by) for status in ("finished", "stopped")
-    )
+    whole = _best_of(records, records.trials_with("finished"), by)
+    if "experiment" in records.study:
+        return whole.sort_index()
+    stopped = _best_of(records, records.trials_with("stopped"), by)
     return pd.concat([whole, stopped[~stopped.index.isin(whole.index)]]).sort_index()
 
 

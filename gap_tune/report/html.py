@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import html
 import json
-import math
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,12 +32,13 @@ def render_page(template: str, *packages: str, **content: Any) -> str:
     """
     environment = _environment(*packages)
     library, script = _library(), environment.get_template("report.js").render()
+    style = environment.get_template("report.css").render()
+    # Ours, not a user's.
+    own = {"style": Markup(style), "script": Markup(script)}  # nosec B704
     return environment.get_template(template).render(
         **content,
-        # Ours and plotly's, not a user's.
-        style=Markup(environment.get_template("report.css").render()),
+        **own,
         library=library.packed,
-        script=Markup(script),
         hashes=[library.digest, _digest(script)],
     )
 
@@ -63,7 +63,8 @@ def _environment(*packages: str) -> Environment:
         "count": formatting.count,
         "plural": formatting.plural,
         "duration": formatting.duration,
-        "text": _setting,
+        "reported": formatting.as_reported,
+        "text": formatting.setting,
     }
     environment.globals |= {"mean_and_error": formatting.mean_and_error, "amount": amount}
     return environment
@@ -80,13 +81,6 @@ def _library() -> _Library:
     script = get_plotlyjs()
     packed = gzip.compress(script.encode(), mtime=0)
     return _Library(base64.b64encode(packed).decode(), _digest(script))
-
-
-def _setting(value: Any) -> str:
-    """Return a setting as text: numbers short, everything else as JSON would show it."""
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _digest(script: str) -> str:

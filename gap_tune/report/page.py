@@ -12,10 +12,15 @@ from gap_tune.records.scale import scale_phases
 from gap_tune.report import sentences
 from gap_tune.report.answer import Verdict, verdict
 from gap_tune.report.comparison import Comparison
-from gap_tune.report.figures import courses, plots, rates
-from gap_tune.report.figures.searches import search
+from gap_tune.report.figures import plots
+from gap_tune.report.figures.study import StudyFigures
 from gap_tune.report.html import page_figure, render_page
 from gap_tune.report.search_curve import MOST_TRIALS, SHOWN_TRIALS
+from gap_tune.report.take_home.best import Best
+from gap_tune.report.trials.flapping import flapping
+from gap_tune.report.trials.importance import Importance
+from gap_tune.report.trials.parallel import ParallelCoordinates
+from gap_tune.report.trials.settings import TrialSettings
 from gap_tune.tune.spelling import GAP_NAME
 
 # What a page shows of a study that does not say so itself.
@@ -47,20 +52,28 @@ def render(comparison: Comparison) -> str:
     """Return the page's HTML."""
     records, answer, tuned = comparison.records, verdict(comparison), comparison.tuned
     decisions = [trial.decisions() for trial in tuned]
+    settings = TrialSettings.of(records)
+    figures = StudyFigures.of(comparison, settings)
     return render_page(
         "report.html",
         answer=answer,
+        take_home=Best.of(comparison),
         conditions=sentences.conditions(comparison),
         study={**_SAID_OF_NONE, **records.study},
         summary=comparison.summary,
         metrics=comparison.metrics,
         pairs=_pairs(comparison, answer),
-        figures=[page_figure(plot) for plot in study_figures(comparison)],
+        figures=[page_figure(plot) for plot in figures.named.values()],
+        shown=_places(figures),
         gains=[gain for gain in map(_gain, tuned) if gain["content"]["data"]],
         tuned=[
             _decided(trial, runs, len(tuned)) for trial, runs in zip(tuned, decisions, strict=True)
         ],
         reasons=sorted({run.reason for runs in decisions for run in runs if run.reason}),
+        settings_of=settings,
+        trial_rows=settings.shown.to_dict("records"),
+        importance=Importance.of(settings),
+        parallel=ParallelCoordinates.of(settings),
         costs=comparison.costs,
         searches=comparison.searches,
         most=MOST_TRIALS,
@@ -70,25 +83,21 @@ def render(comparison: Comparison) -> str:
         epochs="epoch" in records.results,
         failed=records.trials_with("failed").to_dict("records"),
         unfinished=records.trials_with("unfinished").to_dict("records"),
+        stopped=len(records.trials_with("stopped")),
         trials=len(records.trials),
     )
 
 
-def study_figures(comparison: Comparison) -> list[Any]:
-    """Return the plotly figures of a study, but for the gains of single trials."""
-    metrics = [metric for metric in comparison.metrics if plots.has_curve(comparison, metric)]
-    curves = [plots.learning_curves(comparison, metric) for metric in metrics]
-    finals = [plots.final_values(comparison, metric) for metric in comparison.metrics]
-    over_steps = [
-        courses.momentum_over_steps(comparison),
-        courses.gain_over_steps(comparison),
-        courses.scale_over_steps(comparison),
-        courses.agreement_over_steps(comparison),
-    ]
-    swept = [] if comparison.sweep is None else [rates.final_by_rate(comparison, comparison.sweep)]
-    searches = comparison.searches
-    found = [] if searches is None else [search(comparison, searches)]
-    return [plot for plot in (*curves, *finals, *swept, *found, *over_steps) if plot.data]
+def _places(figures: StudyFigures) -> dict[str, list[int]]:
+    """Return where the page's figures stand in their list, by the part of the page."""
+    order = {name: place for place, name in enumerate(figures.named)}
+    parts = {
+        "lead": [figures.lead],
+        "settings": [figures.settings],
+        "main": figures.main,
+        "more": figures.more,
+    }
+    return {part: [order[name] for name in names if name] for part, names in parts.items()}
 
 
 def _gain(trial: TunedTrial) -> dict[str, Any]:
@@ -110,6 +119,7 @@ def _decided(trial: TunedTrial, runs: list[DecisionRun], trials: int) -> dict[st
         "trial_id": trial.trial_id,
         "phases": scale_phases(trial.rows)[:_MOST_PHASES],
         "changes": sum(run.changed for run in runs),
+        "flapping": flapping(trial, runs),
         "first": runs[:half] if out > 0 else runs,
         "left_out": max(out, 0),
         "last": runs[-half:] if out > 0 else [],
@@ -118,7 +128,7 @@ def _decided(trial: TunedTrial, runs: list[DecisionRun], trials: int) -> dict[st
 
 def _pairs(comparison: Comparison, answer: Verdict) -> list[dict[str, Any]]:
     """Return GAP and the best fixed arm seed by seed."""
-    gap, fixed = (comparison.values(arm) for arm in (GAP_NAME, answer.best_fixed))
+    gap, fixed = comparison.pairs(GAP_NAME, answer.best_fixed)
     return [
         {"seed": seed, "gap": gap[seed], "fixed": fixed[seed], "difference": difference}
         for seed, difference in answer.difference.by_seed.items()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
-import pandas as pd
-
-from gap_tune.formatting import at_share, count, duration, number, plural
+from gap_tune.formatting import count, number, plural
 from gap_tune.report.comparison import Comparison
-from gap_tune.report.cost import Cost
 from gap_tune.report.evidence.equivalence import Equivalence
 from gap_tune.report.evidence.paired import CONFIDENCE, PairedDifference
 from gap_tune.report.finals import is_fraction
 from gap_tune.report.search_curve import MOST_TRIALS
 from gap_tune.report.sweep import Sweep
+from gap_tune.report.wording.headline import paid
 from gap_tune.tune.spelling import GAP_NAME
 
 _FEW_SEEDS = 5
@@ -21,15 +17,14 @@ _FEW_SEEDS = 5
 
 def means(comparison: Comparison) -> str:
     """Return the means of GAP and the best fixed arm, and the interval between them."""
-    gap, fixed = comparison.values(GAP_NAME), comparison.values(comparison.best_fixed)
+    gap, fixed = comparison.pairs(GAP_NAME, comparison.best_fixed)
     difference = comparison.differences[GAP_NAME]
-    seeds = list(difference.by_seed)
-    if not seeds:
+    if gap.empty:
         return ""
     at_best = "" if comparison.sweep is None else f" each arm {best_rates(comparison.sweep)},"
     text = (
-        f"Over {plural(len(seeds), 'paired seed')},{at_best} GAP's mean {comparison.metric} is "
-        f"{number(gap[seeds].mean())}, {comparison.best_fixed}'s {number(fixed[seeds].mean())}: "
+        f"Over {_units(comparison, len(gap))},{at_best} GAP's mean {comparison.metric} is "
+        f"{number(gap.mean())}, {comparison.best_fixed}'s {number(fixed.mean())}: "
         f"{_side(difference.mean)}"
     )
     return f"{text}{_interval(difference)}."
@@ -105,7 +100,7 @@ def on_test_data(comparison: Comparison) -> str:
     return f"On test data, in {metric}: {_side(difference.mean)}{_interval(difference)}."
 
 
-def few_seeds(difference: PairedDifference) -> str:
+def few_seeds(difference: PairedDifference, unit: str = "seed") -> str:
     """Return what the small number of seeds limits; nothing from five seeds on."""
     pairs = len(difference.by_seed)
     if not difference.has_spread or pairs >= _FEW_SEEDS:
@@ -115,32 +110,29 @@ def few_seeds(difference: PairedDifference) -> str:
         limit = f"only a difference beyond {number((high - low) / 2)} would show at this spread"
     else:
         limit = "the test trusts that differences are normally distributed, which they cannot show"
-    return f"{plural(pairs, 'seed')} are few: {limit}."
+    return f"{plural(pairs, unit)} are few: {limit}."
 
 
-def within_margin(comparison: Comparison, equivalence: Equivalence | None) -> str:
-    """Return what two one-sided tests say of GAP's ratio to the best fixed arm."""
-    if equivalence is None:
-        return ""
+def within_margin(comparison: Comparison, equivalence: Equivalence) -> str:
+    """Return what one-sided tests say of GAP's ratio to the best fixed arm: the strongest of it."""
     what = comparison.metric
     if is_fraction(what) and comparison.records.mode == "max":
         what = f"errors (1 - {what})"
-    shown = "is shown" if equivalence.shown else "is not shown"
     # Experiments that are no study of ours, and studies of earlier versions, state none.
     stated = "the margin stated beforehand" if "margin" in comparison.records.study else "as usual"
-    low, high = map(_relative, equivalence.interval)
+    share = f"{100 * equivalence.margin:g} %"
+    low, high = map(relative, equivalence.interval)
+    found = f"in {what} it is {relative(equivalence.ratio)} (90% interval from {low} to {high}"
+    if equivalence.not_worse and not equivalence.shown:
+        return (
+            f"That GAP is not worse by more than {share}, {stated}, is shown: {found}, one "
+            f"one-sided paired t test, p = {number(equivalence.not_worse_p_value)})."
+        )
+    shown = "is shown" if equivalence.shown else "is not shown, nor that it is not worse by more"
     return (
-        f"That GAP is as good within {100 * equivalence.margin:g} %, {stated}, {shown}: in {what} "
-        f"it is {_relative(equivalence.ratio)} (90% interval from {low} to {high}, two one-sided "
-        f"paired t tests, p = {number(equivalence.p_value)})."
+        f"That GAP is as good within {share}, {stated}, {shown}: {found}, two one-sided paired t "
+        f"tests, p = {number(equivalence.p_value)})."
     )
-
-
-def steps_saved(comparison: Comparison) -> str:
-    """Return at what share of the steps of the fixed arms GAP was trained; nothing if not fewer."""
-    gap, fixed = comparison.costs[GAP_NAME], Cost.of(comparison.records, comparison.fixed_arms)
-    share = at_share(gap.steps, fixed.steps)
-    return f", {share} the steps" if share else ""
 
 
 def conditions(comparison: Comparison) -> str:
@@ -172,81 +164,31 @@ def hindsight(comparison: Comparison) -> str:
     if arms == 1:
         return f"{best} is the only fixed arm: another momentum may do better."
     return (
-        f"{best} was picked in hindsight as the best of {arms} fixed arms on these same seeds; "
-        "that favours it, since nobody knows it beforehand."
+        f"{best} was picked in hindsight as the best of {arms} fixed arms on these same "
+        f"{comparison.records.unit}s; that favours it, since nobody knows it beforehand."
     )
 
 
 def cost(comparison: Comparison) -> str:
     """Return the trials per seed and training steps of GAP and of all fixed arms together."""
-    gap, fixed = comparison.costs[GAP_NAME], Cost.of(comparison.records, comparison.fixed_arms)
-    gap_trials, fixed_trials = (each.trials / max(each.seeds, 1) for each in (gap, fixed))
+    unit = f"{comparison.records.unit}{' and seed' if _averages(comparison) else ''}"
+    gap, fixed = paid(comparison)
+    # A number of trials that ends within a configuration leaves arms with unequally many.
+    gap_trials, fixed_trials = (round(each.trials / max(each.seeds, 1), 1) for each in (gap, fixed))
     return (
-        f"Cost: {plural(gap_trials, 'trial')} per seed for GAP, {count(fixed_trials)} "
+        f"Cost: {plural(gap_trials, 'trial')} per {unit} for GAP, {count(fixed_trials)} "
         f"for the fixed arms ({count(gap.steps)} and {count(fixed.steps)} training steps in all)."
     )
 
 
-def best_trial(comparison: Comparison) -> str:
-    """Return the best trial by its last report, of the ended ones where there are any."""
-    records = comparison.records
-    ended = records.trials_with("finished")
-    for trials, so_far in ((ended, ""), (records.trials, " so far")):
-        if records.metric not in trials:
-            continue
-        values = pd.to_numeric(trials[records.metric], errors="coerce").replace(
-            [math.inf, -math.inf], math.nan
-        )
-        if values.notna().any():
-            place = values.idxmin() if records.mode == "min" else values.idxmax()
-            best = trials.loc[place]
-            return (
-                f"Best {records.metric}{so_far}: {number(values[place])}, by trial "
-                f"{best['trial_id']} ({best['arm']})."
-            )
-    return f"No trial has reported a finite {records.metric} yet."
+def _units(comparison: Comparison, pairs: int) -> str:
+    """Return what was paired, and whether seeds are averaged within it."""
+    each = ", each the mean of its seeds" if _averages(comparison) else ""
+    return f"{plural(pairs, f'paired {comparison.records.unit}')}{each}"
 
 
-def by_arm(comparison: Comparison) -> str:
-    """Return the mean of each arm's trials, where there are several arms."""
-    values = {arm: comparison.values(arm) for arm in comparison.arms}
-    told = [
-        f"{arm} {number(own.mean())} ({plural(len(own), comparison.records.unit)})"
-        for arm, own in values.items()
-        if len(own)
-    ]
-    return f"Mean {comparison.metric} of ended trials: {', '.join(told)}." if len(told) > 1 else ""
-
-
-def progress(comparison: Comparison) -> str:
-    """Return how many trials are open or failed; nothing when all ended well."""
-    records = comparison.records
-    amounts = {name: len(records.trials_with(name)) for name in ("unfinished", "failed")}
-    told = [f"{count(amount)} {name}" for name, amount in amounts.items() if amount]
-    return f"Of {plural(len(records.trials), 'trial')}, {', '.join(told)}." if told else ""
-
-
-def unpaired(comparison: Comparison) -> str:
-    """Return why no test compares the arms, and what would let one."""
-    both = GAP_NAME in comparison.arms and comparison.fixed_arms
-    if both and not comparison.records.study["paired"]:
-        why = "its trials share no seeds, so they differ in more than momentum"
-    else:
-        why = "it does not hold both trials that GapScheduler tunes and trials of fixed momenta"
-    return (
-        f"Whether GAP helped cannot be told from this experiment: {why}. Give every trial "
-        'config["seed"], run both kinds with each seed and the same other settings, and this page '
-        "compares them seed by seed."
-    )
-
-
-def total_cost(comparison: Comparison) -> str:
-    """Return the trials, training steps and time of all arms together."""
-    spent = Cost.of(comparison.records, comparison.arms)
-    return (
-        f"Cost: {plural(spent.trials, 'trial')}, {plural(spent.steps, 'training step')}, "
-        f"{duration(spent.seconds)} of trial time."
-    )
+def _averages(comparison: Comparison) -> bool:
+    return len(set(comparison.units.values())) < len(comparison.units)
 
 
 def _side(difference: float) -> str:
@@ -255,7 +197,12 @@ def _side(difference: float) -> str:
     return f"{number(abs(difference))} {'better' if difference < 0 else 'worse'}"
 
 
-def _relative(ratio: float) -> str:
+def relative(ratio: float) -> str:
+    """Return how a ratio to something differs from 1, above which is worse.
+
+    >>> relative(1.034), relative(0.9)
+    ('3.4 % worse', '10.0 % better')
+    """
     return f"{100 * abs(ratio - 1):.1f} % {'better' if ratio < 1 else 'worse'}"
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gap_tune.files import write_text
 from gap_tune.records.records import Records
 from gap_tune.report.comparison import Comparison
+
+# How a cell begins that a spreadsheet takes for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def summarise(study: Records | Comparison) -> pd.DataFrame:
@@ -38,7 +42,8 @@ def summarise(study: Records | Comparison) -> pd.DataFrame:
 def write_csv(study: Records | Comparison, folder: Path | str) -> list[Path]:
     """Write ``results.csv``, ``trials.csv`` and ``summary.csv`` and return their paths.
 
-    Of a study that sweeps learning rates there is ``search.csv`` as well.
+    Of a study that sweeps learning rates there is ``search.csv`` as well, and of an experiment in
+    which ``GapSearch`` compared several configurations.
 
     Args:
         study: What to write: a row per report, a row per trial, a row per arm, and of searches a
@@ -56,6 +61,30 @@ def write_csv(study: Records | Comparison, folder: Path | str) -> list[Path]:
     }
     if comparison.searches is not None:
         tables["search.csv"] = comparison.searches.table()
+    elif comparison.ended_with is not None:
+        tables["search.csv"] = comparison.ended_with.table(comparison.metric)
     return [
-        write_text(Path(folder) / name, table.to_csv(index=False)) for name, table in tables.items()
+        write_text(Path(folder) / name, harmless(table).to_csv(index=False))
+        for name, table in tables.items()
     ]
+
+
+def harmless(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts a spreadsheet does not take for formulas, which could do anything.
+
+    Names and errors may be anybody's; one that begins as a formula does gets an apostrophe before
+    it, as spreadsheets themselves write texts.
+
+    >>> harmless(pd.DataFrame({"arm": ["gap", "=1+1"], "loss": [-0.5, 1.0]})).values.tolist()
+    [['gap', -0.5], ["'=1+1", 1.0]]
+    """
+    columns = {
+        name: table[name].map(_harmless)
+        for name in table
+        if not pd.api.types.is_numeric_dtype(table[name])
+    }
+    return table.assign(**columns).rename(columns=_harmless)
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

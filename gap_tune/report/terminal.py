@@ -17,6 +17,7 @@ from gap_tune.records.records import Records
 from gap_tune.report import sentences
 from gap_tune.report.answer import Verdict, verdict
 from gap_tune.report.comparison import Comparison
+from gap_tune.report.take_home.best import Best
 
 # Arm, seeds, regret, trials and steps leave room for four metrics in 80 columns, or for three
 # where an arm has a long name.
@@ -25,6 +26,7 @@ _SHORT_NAME, _LONG_NAME = 10, 20
 _STYLES = {
     "gain": "bold green",
     "as good": "bold green",
+    "not worse": "bold green",
     "loss": "bold red",
     "no gain": "bold",
     "undecided": "bold yellow",
@@ -33,6 +35,8 @@ _STYLES = {
 
 def summary_table(study: Records | Comparison) -> RenderableType:
     """Return the verdict and one row per arm, for ``rich.print``.
+
+    Of an experiment that is no study of ours there is what to take home after the answer.
 
     Each number has its standard error over seeds below it. At most four metrics are shown, the
     study's first; the page and the CSV files have all. Nothing is said by colour alone.
@@ -44,9 +48,19 @@ def summary_table(study: Records | Comparison) -> RenderableType:
     answer = verdict(comparison)
     return Group(
         Text(plain(answer.headline), style=_STYLES[answer.kind]),
+        *_take_home(comparison),
         Padding(_table(comparison, answer), (1, 0)),
         Text(plain(" ".join((*answer.sentences, answer.cost)))),
     )
+
+
+def _take_home(comparison: Comparison) -> list[RenderableType]:
+    """Return the best trial as it was trained; nothing of a comparison, which is for its answer."""
+    found = Best.of(comparison) if "experiment" in comparison.records.study else None
+    if found is None:
+        return []
+    text = "\n".join(plain(line) for line in found.text.splitlines())
+    return [Text(""), Text(text)]
 
 
 def _table(comparison: Comparison, answer: Verdict) -> Table:

@@ -41,6 +41,7 @@ class Opened:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("dialog", self._dismiss)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._note)
         self.page.goto(path.as_uri())
         self.until("[...document.querySelectorAll('.plot')].every(plot => 'drawn' in plot.dataset)")
 
@@ -48,6 +49,10 @@ class Opened:
         """Wait until an expression is true: Playwright's own needs eval, which pages forbid."""
         while not self.page.evaluate(condition):
             self.page.wait_for_timeout(50)
+
+    def _note(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
 
     def _dismiss(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)

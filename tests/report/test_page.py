@@ -178,6 +178,24 @@ def test_pages_of_studies_that_failed_were_killed_or_have_not_begun(make_records
     page_of(replace(bare, study={k: bare.study[k] for k in ("arms", "metric", "mode")}))
 
 
+def test_trials_that_were_stopped_early_are_said_to_count_in_no_mean(make_records, page_of):
+    study = {"experiment": "own", "report_command": "gap-tune report own"}
+    records = make_records({"gap": {1: 0.2, 2: 0.3, 3: 9.0}}, study=study)
+    assert "a mean over them compares nothing" not in page_of(records).text
+    records.trials.loc[2, "status"] = "stopped"
+    words = " ".join(page_of(records).text.split())
+    assert "1 trial ended before the others" in words
+    assert "a mean over them compares nothing" in words
+
+
+def test_settings_are_shown_without_float_dust(make_records, page_of):
+    dust = {"lr_range": [0.01, 3 * 0.1], "nested": {"decay": 1 - 0.9}}
+    page = page_of(make_records({"gap": {0: 0.2}}, study={"settings": dust}))
+    assert "[0.01, 0.3]" in page.text
+    assert '{"decay": 0.1}' in page.text
+    assert "000000" not in page.text
+
+
 @pytest.mark.parametrize("text", [None, "{"])
 def test_malformed_statistics_do_not_stop_the_page(make_records, page_of, text):
     records = make_records({"gap": {0: 0.2, 1: 0.3}, "fixed:0.9": {0: 0.3, 1: 0.2}})

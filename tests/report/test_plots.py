@@ -26,6 +26,15 @@ def test_learning_curve_is_the_mean_of_seeds_within_their_range(make_records):
     assert band.y == pytest.approx([0.6, 0.5, 0.4, 0.2, 0.3, 0.4])
 
 
+def test_few_reports_have_a_tick_each_and_none_between(make_records):
+    for reports, tick in ((4, 1), (40, None)):
+        made = make_records({"gap": {0: 0.2}}, reports=reports)
+        records = replace(made, results=made.results.drop(columns="epoch"))
+        figure = plots.learning_curves(Comparison.of(records), "validation_loss")
+        assert figure.layout.xaxis.title.text == "report (count)"
+        assert figure.layout.xaxis.dtick == tick
+
+
 def test_failed_trials_do_not_bend_the_curve_of_finished_ones(make_records):
     records = make_records({"gap": {0: 0.2, 1: 9.0}}, failed={("gap", 1): "boom"})
     (line,) = plots.learning_curves(Comparison.of(records), "validation_loss").data
@@ -56,8 +65,40 @@ def test_momentum_line_holds_each_value_since_the_report_before(make_records):
     assert list(line.x) == [0, 10, 20, 30]
     # Vertical first, then horizontal: the value at a step is that of the stretch before it.
     assert line.line.shape == "vh"
-    assert line.customdata == pytest.approx([0.9, 0.9, 0.8, 0.95])
-    assert np.abs(line.y - line.customdata).max() < 0.01
+    assert line.y == pytest.approx([0.9, 0.9, 0.8, 0.95])
+
+
+@pytest.mark.parametrize("trials", [1, 3, 8, 9, 40])
+def test_momentum_is_drawn_at_its_true_value_however_many_trials_share_it(make_records, trials):
+    records = make_records({"gap": dict.fromkeys(range(trials), 0.2)}, momenta=(0.8, 0.8, 0.99))
+    lines = courses.momentum_over_steps(Comparison.of(records)).data
+    assert len(lines) == trials
+    for line in lines:
+        assert set(line.y) == {np.float32(0.8), np.float32(0.99)}
+
+
+def test_few_trials_of_equal_momentum_have_a_panel_each_and_many_let_each_other_through(
+    make_records,
+):
+    few = make_records({"gap": dict.fromkeys(range(8), 0.2)})
+    lines = courses.momentum_over_steps(Comparison.of(few)).data
+    assert len({line.yaxis for line in lines}) == 8
+    many = make_records({"gap": dict.fromkeys(range(80), 0.2)})
+    lines = courses.momentum_over_steps(Comparison.of(many)).data
+    assert len({line.yaxis for line in lines}) == 1
+    assert max(line.opacity for line in lines) < 0.5
+
+
+def test_each_moment_of_gains_has_a_scale_of_its_own(make_records):
+    records = make_records({"gap": {0: 0.2}}, reports=9)
+    figure = plots.gain_curves(tuned_trials(records)[0])
+    assert [trace.yaxis for trace in figure.data] == ["y", "y2", "y3", "y4", "y5"]
+    axes = [figure.layout[f"yaxis{place or ''}"] for place in ("", 2, 3, 4, 5)]
+    assert not [axis for axis in axes if axis.matches or axis.range]
+    # One below the other, none over another.
+    ends = [end for axis in axes for end in reversed(axis.domain)]
+    assert ends == sorted(ends, reverse=True)
+    assert all(0 <= end <= 1 for end in ends)
 
 
 def test_gain_line_holds_what_tuned_trials_reported(make_records):
@@ -72,7 +113,7 @@ def test_long_runs_keep_every_change_of_momentum_and_the_ends_of_curves(make_rec
     records = make_records({"gap": {0: 0.2}}, reports=1500, momenta=momenta)
     (line,) = courses.momentum_over_steps(Comparison.of(records)).data
     assert list(line.x) == [0, 10, 7000, 7010, 15000]
-    assert line.customdata == pytest.approx([0.9, 0.9, 0.9, 0.8, 0.8])
+    assert line.y == pytest.approx([0.9, 0.9, 0.9, 0.8, 0.8])
     curve = plots.learning_curves(Comparison.of(records), "validation_loss").data[-1]
     assert len(curve.x) == 400
     assert (curve.x[0], curve.x[-1]) == (0.5, 750)

@@ -13,7 +13,7 @@ import pytest
 
 from gap_tune.records.records import Records
 from gap_tune.report import Comparison, verdict, write_csv, write_page
-from gap_tune.report.page import study_figures
+from gap_tune.report.figures.study import study_figures
 from gap_tune.report.search_curve import SWEEP, Trials, trials_to_reach
 from tests.report.conftest import MakeRecords
 from tests.report.test_sweep import RATES, SWEPT, random_finals, swept_records

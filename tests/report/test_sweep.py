@@ -19,7 +19,7 @@ from scipy import stats
 from gap_tune.records.records import Records
 from gap_tune.report import Comparison, summarise, summary_table, verdict, write_csv, write_page
 from gap_tune.report.figures.rates import final_by_rate
-from gap_tune.report.page import study_figures
+from gap_tune.report.figures.study import study_figures
 from tests.report.conftest import MakeRecords
 
 RATES = (0.01, 0.03, 0.09, 0.27)

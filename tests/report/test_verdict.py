@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from gap_tune.report import verdict
+from gap_tune.report.evidence.equivalence import Equivalence
 
 BASE = {0: 0.30, 1: 0.35, 2: 0.25}
 
@@ -75,7 +77,8 @@ def test_as_good_within_the_margin_is_said_with_what_it_saves(make_records):
     answer = verdict(make_records(finals, study={"margin": 0.03}))
     assert answer.kind == "as good"
     assert answer.headline == (
-        "GAP is as good as the best fixed momentum (fixed:0.9) within 3 %, at half the steps."
+        "Stop sweeping momentum: with 50 % of the trials, GAP is within 3 % of the best of 2 fixed "
+        "momenta, fixed:0.9 (two one-sided tests over 3 seeds); plain 0.9 is that best one."
     )
     logs = np.log([CLOSE[seed] / BASE[seed] for seed in BASE])
     above = stats.ttest_1samp(logs, np.log(1.03), alternative="less").pvalue
@@ -114,8 +117,92 @@ def test_no_gain_says_what_was_saved(make_records):
     finals = {"gap": shifted(-0.10, 0.02, -0.05), "fixed:0.9": BASE, "fixed:0": BASE}
     finals |= {"fixed:0.5": {seed: value + 0.01 for seed, value in BASE.items()}}
     headline = verdict(make_records(finals)).headline
-    assert headline.startswith("No gain shown: GAP and the best fixed momentum")
-    assert headline.endswith("cannot be told apart, at a third of the steps.")
+    assert headline == (
+        "No gain shown, and too little evidence to stop sweeping momentum: with 33 % of the "
+        "trials, GAP and the best of 3 fixed momenta, fixed:0.9, cannot be told apart over 3 "
+        "seeds; plain 0.9 is that best one."
+    )
+
+
+LEVEL = {seed: 0.3 + 0.01 * seed for seed in range(6)}
+
+
+def test_much_better_is_not_worse_where_no_gain_is_shown(make_records):
+    # As good within 3 % asks the wrong question of an arm that is better by more.
+    gap = {seed: LEVEL[seed] * factor for seed, factor in enumerate((0.6, 0.7, 1.1, 0.9, 0.8, 1))}
+    finals = {"gap": gap, "fixed:0.9": LEVEL}
+    answer = verdict(make_records(finals, study={"margin": 0.03}))
+    logs = np.log([gap[seed] / LEVEL[seed] for seed in LEVEL])
+    p_value = stats.ttest_1samp(logs, np.log(1.03), alternative="less").pvalue
+    assert answer.equivalence.not_worse_p_value == pytest.approx(p_value)
+    assert p_value < 0.05 < answer.difference.p_value
+    assert not answer.equivalence.shown
+    assert answer.kind == "not worse"
+    assert answer.headline == "GAP is not worse than fixed:0.9 by more than 3 %."
+    assert (
+        "That GAP is not worse by more than 3 %, the margin stated beforehand, is shown: in "
+        f"validation_loss it is {100 * (1 - np.exp(logs.mean())):.1f} % better (90% interval from "
+    ) in answer.text
+    assert f"one one-sided paired t test, p = {p_value:#.3g})" in answer.text
+    assert "as good" not in answer.text
+
+
+def test_not_worse_than_the_best_of_several_stops_a_sweep(make_records):
+    gap = {seed: LEVEL[seed] * factor for seed, factor in enumerate((0.6, 0.7, 1.1, 0.9, 0.8, 1))}
+    finals = {"gap": gap, "fixed:0.95": LEVEL}
+    finals |= {"fixed:0.9": {seed: 2 * value for seed, value in LEVEL.items()}}
+    assert verdict(make_records(finals)).headline == (
+        "Stop sweeping momentum: with 50 % of the trials, GAP is not worse than the best of 2 "
+        "fixed momenta, fixed:0.95, by more than 3 % (one one-sided test at 5 % over 6 seeds); "
+        "plain 0.9 is not as good."
+    )
+
+
+def test_a_loss_to_the_best_of_several_keeps_a_sweep(make_records):
+    finals = {"gap": shifted(0.10, 0.11, 0.12), "fixed:0.9": BASE}
+    finals |= {"fixed:0": {seed: value + 1.0 for seed, value in BASE.items()}}
+    assert verdict(make_records(finals)).headline == (
+        "Keep sweeping momentum: GAP is worse than the best of 2 fixed momenta, fixed:0.9 (paired "
+        "t test at 5 % over 3 seeds); plain 0.9 is that best one."
+    )
+
+
+def test_a_small_loss_to_the_best_of_several_leaves_it_to_the_reader(make_records):
+    finals = {"gap": times(1.01, 1.011, 1.01), "fixed:0.9": BASE}
+    finals |= {"fixed:0": {seed: value + 1.0 for seed, value in BASE.items()}}
+    assert verdict(make_records(finals)).headline == (
+        "Stop sweeping momentum if 3 % is little to you: with 50 % of the trials, GAP is worse "
+        "than the best of 2 fixed momenta, fixed:0.9, but by less (one one-sided test at 5 % over "
+        "3 seeds); plain 0.9 is that best one."
+    )
+
+
+def test_momenta_are_counted_in_arms_of_several(make_records):
+    finals = {"gap": CLOSE, "fixed:0|0.5|0.9": BASE}
+    assert "the best of 3 fixed momenta" in verdict(make_records(finals)).headline
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.1])
+def test_so_many_pairs_as_are_said_to_be_needed_show_a_level_arm_in_four_cases_of_five(spread):
+    random = np.random.default_rng(0)
+    pilot = pd.Series(np.exp(spread * np.array([1.0, -1.0, 1.0, -1.0]) * np.sqrt(3 / 4)))
+    found = Equivalence.between(pilot, pilot * 0 + 1.0, "min", 0.03)
+    assert found.deviation == pytest.approx(spread)
+    needed = found.pairs_needed()
+
+    def power(pairs):
+        logs = random.normal(0.0, spread, (4_000, pairs))
+        tests = stats.ttest_1samp(logs, np.log(1.03), axis=1, alternative="less")
+        return (tests.pvalue < 0.05).mean()
+
+    assert power(needed) > 0.78
+    assert power(needed - 1) < 0.82
+
+
+def test_a_spread_that_a_thousand_pairs_do_not_beat_is_said(make_records):
+    gap = {0: 3.0, 1: 0.05, 2: 0.9}
+    text = verdict(make_records({"gap": gap, "fixed:0.9": BASE})).text
+    assert "not even 1,000 seeds would show that GAP is not worse by more than 3 %" in text
 
 
 def test_a_gain_is_tested_first_however_small_it_is(make_records):

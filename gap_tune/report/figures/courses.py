@@ -10,36 +10,53 @@ import pandas as pd
 from gap_tune.records.decisions import TunedTrial
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures.plots import thinned
-from gap_tune.report.figures.style import ArmLook, arm_looks, figure, floats, label
+from gap_tune.report.figures.style import (
+    ArmLook,
+    arm_looks,
+    figure,
+    floats,
+    label,
+    panel,
+    panels,
+)
 from gap_tune.tune import keys
 
-_APART = 0.01
 _MOST_ENTRIES = 12
+# Trials of equal momentum would hide each other in one panel: so few have one each.
+_MOST_PANELS = 8
 _SEED_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def momentum_over_steps(comparison: Comparison) -> Any:
     """Return the momentum in use at every optimizer step, a step line per tuned trial.
 
-    Lines are set apart by less than a hundredth, so that trials of equal momentum are all seen.
+    Up to eight trials have a panel each. More share one: thin lines that let each other through,
+    so that a momentum looks the stronger, the more trials use it.
     """
-    plot = figure("Momentum in use over training, per tuned trial", "optimizer steps", "momentum β")
     looks, trials = arm_looks(comparison), comparison.tuned
+    apart = 1 < len(trials) <= _MOST_PANELS
+    words = "Momentum in use over training, per tuned trial", "optimizer steps", "momentum β"
+    plot = panels(*words, [label(trial.name) for trial in trials]) if apart else figure(*words)
     for place, trial in enumerate(trials):
         rows = thinned(_turns(trial.rows), len(trials))
         # The momentum of a report was in use since the report before.
         momentum = rows[keys.MOMENTUM].to_numpy(float)[[0, *range(len(rows))]]
-        # Lines of equal momentum would hide each other; the hover text tells the exact value.
-        aside = _APART * (place / max(len(trials) - 1, 1) - 0.5)
+        line = {"color": looks[trial.arm].colour, "dash": "solid", "width": 1.6}
         plot.add_scatter(
             x=np.asarray([0, *rows[keys.STEPS]], np.int32),
-            y=floats(momentum + aside),
-            customdata=floats(momentum),
-            line={"shape": "vh", **_line(looks[trial.arm], place)},
-            hovertemplate="step %{x}: β = %{customdata:.3g}",
+            y=floats(momentum),
+            line={**line, "shape": "vh"},
+            hovertemplate="step %{x}: β = %{y:.3g}",
+            **(panel(place) if apart else {}),
             **_common(trial, len(trials)),
         )
-    plot.update_layout(showlegend=len(trials) <= _MOST_ENTRIES)
+    if not apart:
+        plot.update_layout(showlegend=len(trials) <= _MOST_ENTRIES)
+    if plot.data:
+        used = np.concatenate([line.y for line in plot.data])
+        # One range for all, so that panels compare; a momentum that never changes has one too.
+        edge = max(0.06 * float(np.ptp(used)), 0.01)
+        plot.update_yaxes(range=[float(used.min()) - edge, float(used.max()) + edge])
     return plot
 
 
@@ -99,7 +116,7 @@ def _turns(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line(look: ArmLook, place: int) -> dict[str, Any]:
-    return {"color": look.colour, "dash": _SEED_DASHES[place % len(_SEED_DASHES)], "width": 2}
+    return {"color": look.colour, "dash": _SEED_DASHES[place % len(_SEED_DASHES)], "width": 1.6}
 
 
 def _common(trial: TunedTrial, trials: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gap_tune.errors import InvalidValueError, UnsupportedError
 from gap_tune.records.records import Records
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures import plots
-from gap_tune.report.page import study_figures
+from gap_tune.report.figures.study import study_figures
 
 FORMATS = ("svg", "png")
 _WIDTH, _TALL = 900, 420

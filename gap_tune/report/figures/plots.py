@@ -11,21 +11,24 @@ from gap_tune.records.decisions import TunedTrial
 from gap_tune.records.records import Records
 from gap_tune.report.comparison import Comparison
 from gap_tune.report.figures.style import (
+    RANK_COLOURS,
     ArmLook,
     arm_looks,
     figure,
     floats,
     label,
+    panel,
+    panels,
     scale_of,
     spoken,
     with_unit,
 )
 
 _MOMENTS = 5
-# They go from violet to orange, so ordered to the eye, and are seen on white and near-black.
-_MOMENT_COLOURS = ("#8B5CF6", "#B455C9", "#D6558F", "#E56B5D", "#E8913A")
 # Curves of more points look no different and make the page large: of each, and of all trials.
 _MOST_POINTS, _MOST_OF_ALL = 400, 10_000
+# Up to so many reports have a tick each.
+_FEW_REPORTS = 10
 
 
 def learning_curves(comparison: Comparison, metric: str) -> Any:
@@ -38,7 +41,8 @@ def learning_curves(comparison: Comparison, metric: str) -> Any:
     records = comparison.compared
     time = "epoch" if "epoch" in records.results else "iteration"
     alone = records.unit == "trial"
-    shown_as = "a line per trial" if alone else "mean of seeds, shaded from lowest to highest"
+    of_all = f"mean of {records.unit}s, shaded from lowest to highest"
+    shown_as = "a line per trial" if alone else of_all
     plot = figure(
         f"{_sentence(spoken(metric))} over training: {shown_as}",
         "epoch (passes over the training data)" if time == "epoch" else "report (count)",
@@ -55,6 +59,9 @@ def learning_curves(comparison: Comparison, metric: str) -> Any:
             _add_curve(plot, arm, curve, looks[arm])
             shown += [*curve["min"], *curve["max"]]
     plot.update_yaxes(**scale_of(metric, shown))
+    if time == "iteration" and records.results[time].max() <= _FEW_REPORTS:
+        # No report is the first and a half.
+        plot.update_xaxes(dtick=1)
     return plot
 
 
@@ -95,17 +102,21 @@ def final_values(comparison: Comparison, metric: str) -> Any:
 def gain_curves(trial: TunedTrial) -> Any:
     """Return the gain of every candidate at up to five moments of a trial, the chosen one marked.
 
-    The gain is the blended one of the default rule (w = 0.3). A guard may have chosen another
-    candidate than the one of largest gain; a choice that is no candidate has no mark.
+    Each moment has a panel with a scale of its own: gains fall by orders of magnitude while a
+    model trains, and which momentum has the largest is what matters. The gain is the blended one
+    of the default rule (w = 0.3). A guard may have chosen another candidate than the one of largest
+    gain; a choice that is no candidate has no mark.
     """
     judged = trial.judged(_MOMENTS)
-    plot = figure(
-        f"Gain of each momentum at {len(judged)} moments of {label(trial.name)}; "
-        "rings mark the momentum chosen then",
+    plot = panels(
+        f"Gain of each momentum at {len(judged)} moments of {label(trial.name)}, each on its own "
+        "scale; rings mark the momentum chosen then",
         "momentum β (candidates)",
         "gain J(β)",
+        [f"step {step:,}" for step, _, _ in judged],
     )
-    for (step, statistics, chosen), colour in zip(judged, _MOMENT_COLOURS, strict=False):
+    for place, (moment, colour) in enumerate(zip(judged, RANK_COLOURS, strict=False)):
+        step, statistics, chosen = moment
         names = [f"{candidate:g}" for candidate in statistics.candidates]
         ringed = [candidate == chosen for candidate in statistics.candidates]
         plot.add_scatter(
@@ -120,9 +131,9 @@ def gain_curves(trial: TunedTrial) -> Any:
                 "line": {"width": 2},
             },
             hovertemplate=f"step {step}, β = %{{x}}: J = %{{y:.3g}}<extra></extra>",
+            **panel(place),
         )
     plot.update_xaxes(type="category")
-    plot.update_layout(showlegend=True)
     return plot
 
 

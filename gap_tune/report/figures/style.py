@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ _TUNED_COLOURS = ("#D55E00", "#9467BD")
 _FIXED_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#A69500", "#8A8A8A")
 _DASHES = ("dash", "dot", "dashdot", "10px,3px", "5px,2px", "8px,2px,2px,2px,2px,2px")
 _SYMBOLS = ("square", "diamond", "triangle-up", "x", "triangle-down", "cross", "star")
+# They go from violet to orange, so ordered to the eye, and are seen on white and near-black.
+RANK_COLOURS = ("#8B5CF6", "#B455C9", "#D6558F", "#E56B5D", "#E8913A")
 _GRID = "rgba(128, 128, 128, 0.25)"
 # Seen on white and on near-black; a page puts its own text colour instead.
 _TEXT = "#7A7F87"
@@ -105,6 +107,66 @@ def figure(title: str, x: str, y: str) -> Any:
             "height": 380,
         }
     )
+
+
+def panels(title: str, x: str, y: str, names: Sequence[str]) -> Any:
+    """Return an empty figure of panels below each other, which share the horizontal axis.
+
+    Args:
+        title: The figure's.
+        x: What the shared axis shows.
+        y: What the other axes show, each on a scale of its own.
+        names: Of the panels; traces of the first have ``panel(0)``, and so on.
+    """
+    plot = figure(title, x, "")
+    axis = plot.layout.yaxis.to_plotly_json()
+    # Rows of a height that people can read, with room for a name above each.
+    height, room = (96 if len(names) <= 5 else 60), 26
+    whole = (height + room) * len(names)
+    for place, name in enumerate(names):
+        top = 1 - (place * (height + room) + room) / whole
+        bottom = max(top - height / whole, 0.0)
+        own = {**axis, "domain": [bottom, top], "anchor": "x", "nticks": 4, "tickformat": "~g"}
+        if place == (len(names) - 1) // 2:
+            own["title"] = {"text": y, "font": {"size": 13}}
+        plot.update_layout({f"yaxis{place + 1 if place else ''}": own})
+        plot.add_annotation(
+            text=name,
+            **{"x": 0, "xref": "paper", "xanchor": "left", "showarrow": False},
+            **{"y": top, "yref": "paper", "yanchor": "bottom", "font": {"size": 12}},
+        )
+    plot.update_layout(
+        xaxis={"anchor": panel(max(len(names) - 1, 0))["yaxis"]},
+        height=whole + 84,
+        margin={"t": 4},
+        showlegend=False,
+    )
+    return plot
+
+
+def panel(place: int) -> dict[str, str]:
+    """Return what puts a trace into a panel of ``panels``.
+
+    >>> panel(0), panel(2)
+    ({'xaxis': 'x', 'yaxis': 'y'}, {'xaxis': 'x', 'yaxis': 'y3'})
+    """
+    return {"xaxis": "x", "yaxis": f"y{place + 1}" if place else "y"}
+
+
+def shade(share: float) -> str:
+    """Return the colour of what is ranked: violet for the worst, 0, to orange for the best, 1.
+
+    >>> shade(0.0), shade(0.5), shade(1.0)
+    ('#8B5CF6', '#D6558F', '#E8913A')
+    """
+    place = min(max(share, 0.0), 1.0) * (len(RANK_COLOURS) - 1)
+    below = min(int(place), len(RANK_COLOURS) - 2)
+    first, second = (
+        [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        for colour in RANK_COLOURS[below : below + 2]
+    )
+    mixed = (round(a + (place - below) * (b - a)) for a, b in zip(first, second, strict=True))
+    return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
 def scale_of(metric: str, values: Iterable[float]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 "use strict";
 (async () => {
+  document.documentElement.classList.add("has-script");
   const { figures, gains } = JSON.parse(document.getElementById("content").textContent);
   // A script of its own, so that the policy's digest admits plotly and nothing else.
   const loadPlotly = async () => {
@@ -33,6 +34,9 @@
       "hoverlabel.font.color": of("--ink"),
     };
   };
+  const resize = (part) => part.querySelectorAll("[data-drawn]").forEach((plot) => {
+    if (plot.offsetWidth) Plotly.Plots.resize(plot);
+  });
   const recolour = () => plots.forEach((plot) => Plotly.relayout(plot, colours()));
 
   // Plotly's legend listens to the mouse only.
@@ -52,6 +56,10 @@
   };
 
   const draw = async (plot, { content }) => {
+    // The first figure is as high as the screen lets it be.
+    if (plot.closest(".first-screen")) delete content.layout.height;
+    // Whenever its width changes, plotly takes the height of where it draws.
+    else plot.style.height = `${content.layout.height}px`;
     await Plotly.react(plot, content.data, content.layout, config);
     Plotly.relayout(plot, colours());
   };
@@ -85,14 +93,21 @@
   filter?.addEventListener("submit", (event) => event.preventDefault());
   if (filter) filterDecisions();
 
+{% include "trials.js" %}
+
   if (!plots.length) return;
   await loadPlotly();
-  document.getElementById("no-figures").hidden = true;
+  document.querySelectorAll("#no-figures").forEach((note) => { note.hidden = true; });
   plots.forEach(async (plot) => {
     await draw(plot, "gain" in plot.dataset ? gains[0] : figures[plot.dataset.figure]);
     reachByKeyboard(plot);
     plot.on("plotly_afterplot", () => reachByKeyboard(plot));
     plot.dataset.drawn = "";
+    markFitting();
+  });
+  // What was drawn while it could not be seen has not the width that it has now.
+  document.querySelectorAll("details").forEach((details) => {
+    details.addEventListener("toggle", () => resize(details));
   });
   select?.addEventListener("change", () => {
     draw(document.querySelector("[data-gain]"), gains[select.value]);
@@ -102,6 +117,7 @@
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((details) => { details.open = true; });
     document.documentElement.dataset.paper = "";
+    resize(document);
     recolour();
   });
   addEventListener("afterprint", () => {
