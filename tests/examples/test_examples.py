@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import gap_tune
+from tests.home import at_home
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 # Their tests are elsewhere, since they kill, or ask for more than that it runs.
@@ -24,7 +27,7 @@ Run = Callable[..., str]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run an example as Python does, in an empty folder; return what it prints."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    at_home(monkeypatch, tmp_path)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
 
     def run(name: str, *arguments: str) -> str:
@@ -45,13 +48,18 @@ def test_the_examples_are_numbered_and_short_and_each_has_a_test() -> None:
 
 @pytest.mark.slow
 def test_a_function_of_ones_own_learns_with_momenta_that_change(ray_address: str, run: Run) -> None:
-    lines = run("01_bring_your_own_function.py").splitlines()
+    out = run("01_bring_your_own_function.py")
+    lines = out.splitlines()
     found = [re.fullmatch(rf"lr [\d.]+: accuracy ([\d.]+), momentum({MOMENTA})", x) for x in lines]
     trials = [match for match in found if match]
     assert len(trials) == 4
     assert max(float(match[1]) for match in trials) > 0.9
     assert all(len(match[2].split()) == 10 for match in trials)
     assert any(len(set(match[2].split())) > 1 for match in trials)
+    # What to take home is the best of them.
+    (best,) = re.findall(r"^Best trial: \w+ \(gap\), loss [\d.]+\.$", out, re.MULTILINE)
+    assert lines.index(best) > max(i for i, match in enumerate(found) if match)
+    assert "The closest fixed pair:" in out
 
 
 @pytest.mark.slow
@@ -140,6 +148,38 @@ def test_workers_of_a_torch_trainer_find_the_momentum_in_their_train_loop_config
         assert float(loss) < 1.0  # log 10, which guessing costs, is 2.3
         assert len(momenta.split()) == 4
     assert any(len(set(momenta.split())) > 1 for _, momenta in trials)
+
+
+@pytest.mark.slow
+def test_a_trainer_that_warms_momentum_up_itself_is_tuned_from_its_callbacks(
+    ray_address: str, run: Run
+) -> None:
+    out = run("14_own_trainer.py")
+    trials = re.findall(rf"^loss ([\d.]+), momentum({MOMENTA})", out, re.MULTILINE)
+    assert len(trials) == 2
+    for loss, momenta in trials:
+        assert float(loss) < 1.0
+        first, *rest = (float(each) for each in momenta.split())
+        # The warm-up's own after 22 of its 33 steps; then it is gap_tune's, a candidate of its.
+        assert 0.8 < first < 0.9
+        assert len(rest) == 4
+        assert set(rest) <= {0.0, *gap_tune.DEFAULT_CANDIDATES}
+
+
+@pytest.mark.slow
+def test_a_study_answers_whether_to_stop_sweeping(ray_address: str, run: Run) -> None:
+    folder = Path("/usr/share/datasets/fashion-mnist")
+    if not folder.exists():
+        pytest.skip("needs the package dataset-fashion-mnist")
+    out = run("15_stop_sweeping.py", "--rates", "1", "--epochs", "1", "--data", str(folder))
+    # One learning rate is one pair, from which nothing can be told.
+    assert "Undecided: one seed cannot tell a difference from chance.\n" in out
+    assert re.search(
+        r"^Best trial: \w+ \((?:gap|fixed:[\d.]+)\), loss [\d.]+\.$", out, re.MULTILINE
+    )
+    (path,) = re.findall(r"^gap-tune report (.+)$", out, re.MULTILINE)
+    folders = [each for each in Path(path).iterdir() if (each / "result.json").exists()]
+    assert len(folders) == 6
 
 
 @pytest.mark.slow

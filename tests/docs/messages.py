@@ -1,4 +1,4 @@
-"""Functions that get the error messages of the README's troubleshooting table from the code."""
+"""Functions that get the error messages of the troubleshooting page from the code."""
 
 from __future__ import annotations
 
@@ -70,6 +70,18 @@ def sgd(kind: Any = torch.optim.SGD, **options: Any) -> Any:
 
 
 ASKS = {"gap": {"mode": "scheduler"}}
+
+
+@said
+def no_gap_scheduler(folder: Path) -> None:
+    gap_tune.attach(sgd(momentum=0.9), gap_tune.GapSearch().suggest("a"))
+
+
+@said
+def a_configuration_that_holds_a_start(folder: Path) -> str:
+    search = gap_tune.GapSearch()
+    search.set_search_properties("loss", "min", {"lr": 0.1})
+    return str(search.suggest("a trial")["gap"]["momentum_is"])
 
 
 @raised
