@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gap_tune import _moved
 from gap_tune._lazy import lazily
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _moved.install()
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gap_tune.gradients.monitor import GradientMonitor as GradientMonitor
     from gap_tune.gradients.statistics import DEFAULT_CANDIDATES as DEFAULT_CANDIDATES
     from gap_tune.gradients.statistics import AlignmentStatistics as AlignmentStatistics
+    from gap_tune.report.take_home.best import best as best
     from gap_tune.rules.alignment import AlignmentRule as AlignmentRule
     from gap_tune.rules.base import Decision as Decision
     from gap_tune.rules.base import MomentumRule as MomentumRule
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from gap_tune.tune.search import GapSearch as GapSearch
     from gap_tune.tune.trial.attaching import attach as attach
     from gap_tune.tune.trial.session import TrialSession as TrialSession
+    from gap_tune.tune.tuner import tuner as tuner
 else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
@@ -53,6 +55,7 @@ else:
             "gap_tune.control.trust_region": ["TrustRegion"],
             "gap_tune.gradients.monitor": ["GradientMonitor"],
             "gap_tune.gradients.statistics": ["DEFAULT_CANDIDATES", "AlignmentStatistics"],
+            "gap_tune.report.take_home.best": ["best"],
             "gap_tune.rules.alignment": ["AlignmentRule"],
             "gap_tune.rules.base": ["Decision", "MomentumRule", "Reason"],
             "gap_tune.rules.fixed": ["FixedMomentum"],
@@ -65,6 +68,7 @@ else:
             "gap_tune.tune.search": ["GapSearch"],
             "gap_tune.tune.trial.attaching": ["attach"],
             "gap_tune.tune.trial.session": ["TrialSession"],
+            "gap_tune.tune.tuner": ["tuner"],
         },
         packages=[
             "control",

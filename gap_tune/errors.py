@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Callable, Iterable
 
 
 class GapTuneError(Exception):
@@ -23,6 +25,10 @@ class StateError(GapTuneError, ValueError):
 
 class StorageError(GapTuneError, OSError):
     """Where a study is kept cannot be read or written; what is there is not changed."""
+
+
+class RayStartError(GapTuneError, RuntimeError):
+    """Ray does not start, or its cluster does not answer."""
 
 
 class NonFiniteMetricError(GapTuneError, ArithmeticError):
@@ -66,7 +72,7 @@ def check_range(
     message = f"{name} must be a number in {interval}, but got {value!r}."
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise InvalidValueError(message) from None
     below = number < low or (low_open and number == low)
     above = number > high or (high_open and number == high)
@@ -87,3 +93,20 @@ def check_count(name: str, value: int, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise InvalidValueError(f"{name} must be an integer of at least {low}, but got {value!r}.")
     return value
+
+
+def did_you_mean(got: object, known: Iterable[str], *, written: Callable[[str], str] = repr) -> str:
+    """Return a question for the end of a message about an unknown name; empty where none is near.
+
+    Args:
+        got: What came; nothing is near to what is no text.
+        known: The names there are.
+        written: How to write a name.
+
+    >>> did_you_mean("digits-cn", ["digits-cnn", "quadratic"])
+    " Did you mean 'digits-cnn'?"
+    >>> did_you_mean("imagenet", ["digits-cnn", "quadratic"])
+    ''
+    """
+    near = difflib.get_close_matches(str(got), list(known)) if isinstance(got, str) else []
+    return f" Did you mean {' or '.join(map(written, near))}?" if near else ""

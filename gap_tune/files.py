@@ -17,6 +17,8 @@ from gap_tune.errors import InvalidValueError
 
 # What errors and callers give as a path.
 AnyPath = str | os.PathLike[str]
+# Of a whole number: seeds of 64 bits have 20.
+_MOST_DIGITS = 20
 
 
 @contextmanager
@@ -197,6 +199,44 @@ def unwritable(path: AnyPath, error: OSError) -> InvalidValueError:
     )
 
 
+def parsed_json(text: str) -> Any:
+    """Return what a JSON text holds, with whole numbers that everything can work with.
+
+    Files may be anybody's: what nests too deeply is no JSON here, and whole numbers of more than 20
+    digits, which nobody counts, are floats.
+
+    Raises:
+        ValueError: When the text is no JSON.
+
+    >>> parsed_json('[18446744073709551615, 1e3]'), parsed_json("9" * 5000)
+    ([18446744073709551615, 1000.0], inf)
+    """
+    try:
+        return json.loads(text, parse_int=_whole_number)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
+def _whole_number(digits: str) -> float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Tell whether a file is a symbolic link, or lies behind one, that leads out of a folder.
+
+    Results may be somebody else's, who can place links to files that only the reader may read.
+
+    Args:
+        path: The file.
+        folder: Where it must lie. That it is a link itself does not matter.
+    """
+    try:
+        return not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        # Links that go round in circles lead nowhere.
+        return True
+
+
 def json_lines(path: AnyPath) -> Iterator[Any]:
     """Yield what the lines of a file hold; a file that is not there has none.
 
@@ -208,8 +248,8 @@ def json_lines(path: AnyPath) -> Iterator[Any]:
     with Path(path).open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
+                value = parsed_json(line)
+            except ValueError:
                 continue
             yield value
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 _MOST_DIGITS = 5
@@ -12,6 +15,17 @@ _PARTS = ("third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth", "t
 _NEAR_PART = 0.05
 # From here on a share saves nothing worth a word.
 _SAVES_LITTLE = 0.95
+# Whole numbers from here on are shown by their first digits.
+_LONG = 10**20
+# In URIs: options whose names say what they hold, and who logs in, also where it is quoted once
+# more. An Azure container stands before an @, too, but without a colon.
+_OPTION = re.compile(
+    r"([?&][^=&\s]*(?:key|secret|token|sig|pass|pwd|credential|auth)[^=&\s]*=)[^&\s]*",
+    re.IGNORECASE,
+)
+_LOGIN = re.compile(
+    r"(\w://)[^\s?@]*:[^\s?]*@|(https?://)[^\s/?@]*@|(%3A%2F%2F)[^&\s]*?(?:@|%40)", re.IGNORECASE
+)
 
 
 def number(value: float) -> str:
@@ -31,7 +45,42 @@ def as_reported(value: Any) -> str:
     """
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else plain(str(value), _LONGEST_VALUE)
+    return f"{value:.4g}" if isinstance(value, float) else plain(setting(value), _LONGEST_VALUE)
+
+
+def setting(value: Any) -> str:
+    """Return a setting as text: numbers short, at any depth, all else as JSON would show it.
+
+    Decimal fractions are rarely exact in binary: three times 0.1 is 0.30000000000000004, which
+    nobody has set. Six significant digits say what somebody has.
+
+    >>> setting(3 * 0.1), setting([0.01, 3 * 0.1]), setting({"betas": (0.9, 1 - 0.001)})
+    ('0.3', '[0.01, 0.3]', '{"betas": [0.9, 0.999]}')
+    >>> setting("digits"), setting(True), setting(None), setting(float("nan"))
+    ('digits', 'true', 'null', 'NaN')
+    """
+    return value if isinstance(value, str) else _as_json(value)
+
+
+def _as_json(value: Any) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}"
+    if isinstance(value, int) and abs(value) >= _LONG:
+        return _shortened(value)
+    if isinstance(value, Mapping):
+        parts = (f"{json.dumps(str(key))}: {_as_json(own)}" for key, own in value.items())
+        return f"{{{', '.join(parts)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_json, value))}]"
+    return json.dumps(value, default=str)
+
+
+def _shortened(value: int) -> str:
+    try:
+        return f"{float(value):g}"
+    except OverflowError:
+        # Python itself refuses to write it out.
+        return "Infinity" if value > 0 else "-Infinity"
 
 
 def count(value: float) -> str:
@@ -120,6 +169,16 @@ def mean_and_error(mean: float, error: float, *, signed: bool = False) -> tuple[
 def _magnitude(value: float) -> int:
     """Return the power of ten of the first significant digit; 0 for zero and infinity."""
     return math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the keys that a URI in it may hold.
+
+    >>> without_secrets("--out s3://key:secret@bucket/study?session_token=x&region=y")
+    '--out s3://bucket/study?session_token=***&region=y'
+    """
+    hidden = _LOGIN.sub(lambda found: next(filter(None, found.groups())), text)
+    return _OPTION.sub(r"\1***", hidden)
 
 
 def plain(text: str, longest: int | None = None) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 from gap_tune.errors import UnsupportedError
 
 
-def imported(path: str, what: str) -> Any:
+def imported(path: str, what: str, kind: str = "class") -> Any:
     """Return what an import path names.
 
     Args:
         path: "package.module:Class", or "package.module:Class.method".
         what: What it should be, as messages call it: "rule".
+        kind: What it should be for Python.
 
     Raises:
         UnsupportedError: When it cannot be imported, whatever the reason: the module is others'.
@@ -34,5 +35,5 @@ def imported(path: str, what: str) -> Any:
     except (Exception, SystemExit) as error:
         why = " ".join(str(error).split())[:300] or repr(error)
         raise UnsupportedError(
-            f'{what} "{path}" must name a class that can be imported, but got: {why}.'
+            f'{what} "{path}" must name a {kind} that can be imported, but got: {why}.'
         ) from None

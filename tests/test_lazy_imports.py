@@ -42,7 +42,10 @@ EAGER = [
     "gap_tune.testing",
     "gap_tune.theory",
 ]
-COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
+COMMANDS = [
+    *(command.name or command.callback.__name__ for command in cli.app.registered_commands),
+    *(group.name for group in cli.app.registered_groups),
+]
 
 
 def run(code: str) -> str:
@@ -112,9 +115,10 @@ def test_no_name_is_hidden_by_a_module_of_its_package(name: str) -> None:
     assert not modules & set(package.__all__)
 
 
-def test_probe_is_the_function_whatever_was_imported_before() -> None:
-    code = "import gap_tune.tune.probe, gap_tune; print(gap_tune.probe.__qualname__)"
-    assert run(code) == "probe\n"
+@pytest.mark.parametrize("name", ["probe", "tuner"])
+def test_a_function_is_itself_whatever_was_imported_before(name: str) -> None:
+    code = f"import gap_tune.tune.{name}, gap_tune; print(gap_tune.{name}.__qualname__)"
+    assert run(code) == f"{name}\n"
 
 
 def test_a_name_that_is_not_there_is_told_as_python_tells_it() -> None:

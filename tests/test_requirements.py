@@ -14,7 +14,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-TOOLS = "dev"
+TOOLS = ("dev", "docs")
 
 
 def declared(*, tools: bool) -> Iterator[Requirement]:
@@ -22,7 +22,7 @@ def declared(*, tools: bool) -> Iterator[Requirement]:
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
     texts = [*project["dependencies"]]
-    texts += [text for name in extras if tools or name != TOOLS for text in extras[name]]
+    texts += [text for name in extras if tools or name not in TOOLS for text in extras[name]]
     texts += PROJECT["build-system"]["requires"] if tools else []
     for text in texts:
         requirement = Requirement(text)

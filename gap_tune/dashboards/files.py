@@ -17,7 +17,7 @@ from gap_tune.errors import InvalidValueError
 DASHBOARD = Path("grafana/dashboards/gap_tune.json")
 DATASOURCE_NAME = "Prometheus"
 # Where Ray lists the metrics ports of its machines, for Prometheus to find.
-DISCOVERY = "/tmp/ray/prom_metrics_service_discovery.json"
+DISCOVERY = "/tmp/ray/prom_metrics_service_discovery.json"  # nosec B108
 _TEMPLATES = {
     "grafana/grafana.ini": "grafana.ini",
     "grafana/provisioning/datasources/gap_tune.yaml": "datasource.yaml",
@@ -74,7 +74,8 @@ def write_dashboards(folder: Path | str, addresses: Addresses | None = None) -> 
     """
     # Prometheus and Grafana are started elsewhere: their files name absolute paths.
     folder = Path(folder).expanduser().resolve()
-    environment = Environment(
+    # They are YAML and the like, in which values are quoted as JSON, not HTML.
+    environment = Environment(  # nosec B701
         loader=PackageLoader("gap_tune.dashboards"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,

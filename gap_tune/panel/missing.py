@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.text import Text
 
 from gap_tune.errors import InvalidValueError
+from gap_tune.formatting import plain
 from gap_tune.panel.settings import PanelSettings
 
 
@@ -32,5 +34,5 @@ def with_data(settings: PanelSettings, console: Console, *, skip_missing: bool) 
             f"are not: {reasons}; or go on without them: --skip-missing."
         )
     left = settings.without(missing)
-    console.print(f"left out, since their data are not here: {names} ({reasons})", highlight=False)
+    console.print(Text(plain(f"left out, since their data are not here: {names} ({reasons})")))
     return left

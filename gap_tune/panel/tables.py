@@ -26,6 +26,7 @@ from gap_tune.panel.summary import (
     standing,
 )
 from gap_tune.report.search_curve import MOST_TRIALS, Trials
+from gap_tune.report.tables import harmless
 from gap_tune.tune.spelling import is_fixed_name
 
 # An interval wider than the column, per cent.
@@ -71,7 +72,10 @@ def write_tables(scores: Scores, folder: Path) -> list[Path]:
         RIVALS_FILE: rivals_table(scores),
         RATES_FILE: rates_table(scores),
     }
-    return [write_text(folder / name, table.to_csv(index=False)) for name, table in tables.items()]
+    return [
+        write_text(folder / name, harmless(table).to_csv(index=False))
+        for name, table in tables.items()
+    ]
 
 
 def arms_summary(scores: Scores) -> RenderableType:

@@ -147,7 +147,7 @@ class RuleContract:
     def test_it_pickles(self) -> None:
         """Trials run in other processes."""
         rule = self.rule()
-        copied = pickle.loads(pickle.dumps(rule))
+        copied = pickle.loads(pickle.dumps(rule))  # nosec B301
         assert type(copied) is type(rule)
         for situation in self.situations():
             assert copied.decide(*situation) == rule.decide(*situation)

@@ -41,7 +41,10 @@ class SavingTests(OptimizerCase):
         assert same(loaded["weights"], params)
         assert same(continuing.state_dict(), whole.state_dict())
 
-    @pytest.mark.parametrize("how", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+    @pytest.mark.parametrize(
+        "how",
+        [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))],  # nosec B301
+    )
     def test_a_copy_continues_on_its_own(self, at: int, how: Callable[[Any], Any]) -> None:
         """A copy with its parameters neither follows the original nor moves it."""
         params = self.parameters()

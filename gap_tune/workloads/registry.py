@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from gap_tune.errors import InvalidValueError, UnsupportedError
+from gap_tune.errors import InvalidValueError, UnsupportedError, did_you_mean
 from gap_tune.importing import imported
 
 if TYPE_CHECKING:
@@ -81,7 +81,10 @@ def get_workload(name: str, options: Mapping[str, Any] | None = None) -> Workloa
     known = [p for p in inspect.signature(workload).parameters if p not in ("args", "kwargs")]
     unknown = sorted(set(options or {}) - set(known))
     if unknown:
-        raise InvalidValueError(f"options of {name} must be among {known}, but got {unknown}.")
+        raise InvalidValueError(
+            f"options of {name} must be among {known}, but got {unknown}."
+            + did_you_mean(unknown[0], known)
+        )
     return workload(**(options or {}))
 
 
@@ -96,6 +99,7 @@ def find_workload(name: str) -> type[Workload]:
     raise InvalidValueError(
         f"workload must be one of {sorted(WORKLOADS)}, an entry point of the group "
         f'"{ENTRY_POINTS}" or "package.module:Class", but got {name!r}.'
+        + did_you_mean(name, workload_names())
     )
 
 

@@ -8,7 +8,9 @@ from tests.layout.imports import Import, Sources
 
 SIDES = ("trial", "scheduling", "search", "monitoring", "integrations", "ray_private")
 _CORE = {"gradients", "theory", "rules", "control"}
-_WITHIN_TUNE = {"tune.shared", "tune.probe", *(f"tune.{side}" for side in SIDES)}
+# Modules of ``tune`` itself that no side shares: they use sides, or are used alone.
+_ALONE = ("probe", "starting", "tuner")
+_WITHIN_TUNE = {"tune.shared", *(f"tune.{name}" for name in (*SIDES, *_ALONE))}
 _TUNE = {"tune", *_WITHIN_TUNE}
 _TRAINED = {*_CORE, "optim", "workloads", "training"}
 
@@ -37,7 +39,12 @@ ALLOWED: Mapping[str, set[str]] = {
         *("tune.shared", "tune.ray_private", "tune.monitoring"),
     },
     "tune.integrations": {*_CORE, "tune.shared", "tune.ray_private", "tune.trial"},
-    "tune.probe": {"gradients", "tune.shared"},
+    "tune.starting": set(),
+    "tune.probe": {"gradients", "tune.shared", "tune.starting"},
+    "tune.tuner": {
+        *("tune.shared", "tune.ray_private"),
+        *("tune.scheduling", "tune.search", "tune.monitoring"),
+    },
     "tune": {*_WITHIN_TUNE, "rules"},
     "workloads": set(),
     "training": {
@@ -46,14 +53,20 @@ ALLOWED: Mapping[str, set[str]] = {
     },
     "records": {"gradients", "rules", "tune.shared"},
     "study": {*_TRAINED, *_TUNE, "records"},
-    "report": {"gradients", "theory", "rules", "tune.shared", "records", "study"},
+    "report": {
+        *("gradients", "theory", "rules", "control"),
+        *("tune.shared", "records", "study"),
+    },
     "panel": {"rules", *_TUNE, "workloads", "training", "records", "study", "report"},
+    "simulation": {*_TRAINED, *_TUNE, "records", "study", "report", "panel"},
+    # It measures with real studies.
+    "planning": {"gradients", "rules", "optim", *_TUNE},
     "dashboards": set(),
     "testing": {*_TRAINED, "tune.shared"},
     "gap_tune": {*_TRAINED, *_TUNE, "records", "study", "report", "panel", "dashboards", "_moved"},
     "cli": {
         *(*_TRAINED, *_TUNE, "records", "study", "report", "panel", "dashboards", "testing"),
-        "gap_tune",
+        *("gap_tune", "simulation", "planning"),
     },
 }
 # What anyone may import.
@@ -76,7 +89,7 @@ def unit_of(module: str) -> str:
         return "gap_tune"
     if parts[0] != "tune" or len(parts) == 1:
         return parts[0]
-    return f"tune.{parts[1]}" if parts[1] in (*SIDES, "probe") else "tune.shared"
+    return f"tune.{parts[1]}" if parts[1] in (*SIDES, *_ALONE) else "tune.shared"
 
 
 def forbidden(sources: Sources) -> Iterator[Import]:

@@ -87,7 +87,7 @@ class Searches:
         """Return a method's log ratios to the best cell by setting, and resamples of their mean."""
         values = np.concatenate([self.expected(method), _best_cell(self._losses)], axis=-1)
         resamples = Resamples.of(len(self._losses.settings), self._losses.seeds)
-        return _log_ratios(values.mean(axis=1)), resamples.means(values, _clipped_ratios)
+        return log_ratios(values.mean(axis=1)), resamples.means(values, clipped_log_ratios)
 
     def _ends(self, samples: Floats) -> tuple[Floats, Floats]:
         if len(self._losses.settings) > 1:
@@ -107,10 +107,12 @@ def _best_cell(losses: Losses) -> Floats:
     return np.take_along_axis(test, best[:, None, None], axis=1)[:, 0, :, None]
 
 
-def _log_ratios(means: Floats) -> Floats:
+def log_ratios(means: Floats) -> Floats:
+    """Return the logarithms of losses over the last one, in the last axis; without that."""
     logs: Floats = np.log(means.clip(min=SMALLEST))
     return logs[..., :-1] - logs[..., -1:]
 
 
-def _clipped_ratios(means: Floats) -> Floats:
-    return clipped(_log_ratios(means))
+def clipped_log_ratios(means: Floats) -> Floats:
+    """Return the same, clipped as all means over settings are."""
+    return clipped(log_ratios(means))

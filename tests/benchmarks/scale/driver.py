@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,48 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
 from ray import tune
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from gap_tune import AlignmentRule, GapScheduler, GapSearch, attach
 from tests.benchmarks.scale.trials import optimizer_of, step, tiny, training
 from tests.benchmarks.scale.turns import WAYS, Turns, light
 
 
+class TurnSearch(GapSearch):
+    """Looks at results when gap_tune is in turn."""
+
+    def __init__(self, turns: Turns) -> None:
+        super().__init__()
+        self._turns = turns
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if self._turns.way_now() == "ours":
+            super().on_trial_result(trial_id, result)
+
+
 class TimedScheduler(GapScheduler):
-    """Decides when it is in turn, as FIFO does otherwise; adds up the CPU time of its decisions."""
+    """Decides when it is in turn, else it is Ray's FIFO; adds up the CPU time of its decisions."""
 
     def __init__(self, turns: Turns) -> None:
         super().__init__()
         self._turns = turns
         self.cpu_s, self.results = 0.0, 0
+        self.driver = DriverTime(turns)
+        self._fifo, self._storage = FIFOScheduler(), None
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        # What gap_tune puts into Ray's controller would make FIFO's turns faster, too.
+        controller = tune_controller._tune_controller
+        manager = controller._checkpoint_manager
+        self._storage = self._storage or manager._storage
+        if self._turns.way_now() == "ours":
+            manager._storage = self._storage
+            return super().choose_trial_to_run(tune_controller)
+        manager._storage = controller._storage
+        return self._fifo.choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        self.driver.note()
         if "gap/statistics" not in result or self._turns.way_now() != "ours":
             return str(TrialScheduler.CONTINUE)
         before = time.thread_time()
@@ -38,6 +65,30 @@ class TimedScheduler(GapScheduler):
         self.cpu_s += time.thread_time() - before
         self.results += 1
         return action
+
+
+class DriverTime:
+    """The CPU time of the driver's loop from result to result, by the way in turn.
+
+    Load from elsewhere, which makes results rarer, leaves it nearly as it is.
+    """
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._before = (-1, 0.0)
+        self._spent: dict[int, list[float]] = {}
+
+    def note(self) -> None:
+        """Note that a result has come."""
+        now = time.time()
+        phase, cpu = self._turns.phase(now), time.thread_time()
+        (before, since), self._before = self._before, (phase, cpu)
+        if phase == before and self._turns.counts(now):
+            self._spent.setdefault(phase, []).append(cpu - since)
+
+    def by_phase(self, phases: Iterable[int]) -> list[float]:
+        """Return the mean milliseconds of a result in each of some phases."""
+        return [1e3 * statistics.fmean(self._spent[phase]) for phase in phases]
 
 
 def reporting(task: dict[str, Any]) -> dict[str, Any]:
@@ -53,19 +104,21 @@ def reporting(task: dict[str, Any]) -> dict[str, Any]:
             count=count,
             concurrent=count,
             scheduler=scheduler,
-            search=GapSearch(),
+            search=TurnSearch(turns),
         )
         found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
     assert len(found) == count, f"{count} trials must report, but {len(found)} did"
     return {
-        **by_way(turns, [trial["spent"] for trial in found]),
+        **by_way(turns, [trial["spent"] for trial in found], scheduler.driver),
         "decisions": scheduler.results,
         "changes": sum(trial["changes"] for trial in found),
         "scheduler_cpu_ms": 1e3 * scheduler.cpu_s / max(1, scheduler.results),
     }
 
 
-def by_way(turns: Turns, trials: list[dict[str, list[float]]]) -> dict[str, Any]:
+def by_way(
+    turns: Turns, trials: list[dict[str, list[float]]], driver: DriverTime
+) -> dict[str, Any]:
     """Return each way's results per second, round by round, and its median milliseconds a report.
 
     The other ways were in turn in the same round, a few seconds earlier or later.
@@ -84,6 +137,8 @@ def by_way(turns: Turns, trials: list[dict[str, list[float]]]) -> dict[str, Any]
     found: dict[str, Any] = {}
     for way in WAYS:
         found[way] = [len(seconds) / turns.counted_s for seconds in phases[way]]
+        own = [phase for phase in counted if turns.way(phase) == way]
+        found[f"{way}_cpu_ms"] = driver.by_phase(own)
         found[f"{way}_ms"] = 1e3 * statistics.median(s for each in phases[way] for s in each)
     return found
 
@@ -100,13 +155,13 @@ def a_result() -> dict[str, Any]:
 
 
 def many(task: dict[str, Any]) -> dict[str, Any]:
-    """Measure seconds and memory of many small trials, with gap_tune or with Ray's defaults.
+    """Measure time, CPU and memory of a driver of many small trials, with gap_tune or without.
 
-    Those draw the momentum that GapSearch supplies, or have nothing to search at all.
+    Ray's defaults draw the momentum that GapSearch supplies, or have nothing to search at all.
     """
     ours = task["side"] == "ours"
     momentum = {"drawn": {"momentum": tune.uniform(0.8, 0.99)}, "given": {"momentum": 0.9}}
-    before = time.perf_counter()
+    before, cpu = time.perf_counter(), time.process_time()
     run(
         tiny,
         {"reports": task["reports"], **momentum.get(task["side"], {})},
@@ -115,7 +170,11 @@ def many(task: dict[str, Any]) -> dict[str, Any]:
         scheduler=GapScheduler() if ours else None,
         search=GapSearch() if ours else None,
     )
-    return {"seconds": time.perf_counter() - before, "rss_mib": resident_mib()}
+    return {
+        "seconds": time.perf_counter() - before,
+        "cpu_seconds": time.process_time() - cpu,
+        "rss_mib": resident_mib(),
+    }
 
 
 def run(

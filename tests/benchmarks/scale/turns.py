@@ -93,7 +93,14 @@ def write(config: dict[str, Any], spent: dict[int, list[float]], changes: int) -
 
 
 def light(config: dict[str, Any]) -> None:
-    """Report the same result all the time: a trial without torch, a third of the memory."""
+    """Report nearly the same all the time: a trial without torch, a third of the memory."""
     result = json.loads(config["result"])
-    spent = take_turns(config, lambda: None, lambda: tune.report(result))
+    statistics = json.loads(result["gap/statistics"])
+
+    def train() -> None:
+        statistics["steps"] += 1
+        # No two reports are equal, or they would be read once.
+        result.update({"gap/statistics": json.dumps(statistics), "gap/steps": statistics["steps"]})
+
+    spent = take_turns(config, train, lambda: tune.report(result))
     write(config, spent, changes=0)
