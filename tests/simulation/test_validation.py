@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from gap_tune.simulation.replay import replay
 from tests.simulation.calls import Calls
+from tests.simulation.decided import DecidedScheduler, decided_search
 from tests.simulation.measured import Measured
 from tests.simulation.on_clock import differences, run_in_order_of, run_on_clock
 from tests.simulation.on_ray import RealRun, run_on_ray
@@ -40,6 +43,16 @@ def again(real: RealRun, folder: Path) -> Study:
     return study
 
 
+def as_decided(real: RealRun, folder: Path) -> Study:
+    """Return the study once more, with the suggestions and decisions of the real one."""
+    study = again(real, folder)
+    return replace(
+        study,
+        search=partial(decided_search, real.calls, study.search()),
+        scheduler=partial(DecidedScheduler, real.calls),
+    )
+
+
 def test_the_same_events_lead_to_the_same_calls(
     real: RealRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -55,7 +68,8 @@ def test_measured_times_lead_to_the_same_wall_clock(real: RealRun, tmp_path: Pat
     if real.study.name == "pbt":
         pytest.skip("what a pause costs depends on whether Ray has a process at hand: not measured")
     measured = Measured.of(real.calls, real.study.together)
-    simulated = run_on_clock(again(real, tmp_path), Calls(), **measured.times)
+    simulated = run_on_clock(as_decided(real, tmp_path), Calls(), **measured.times)
+    assert simulated.counts["result"] == len(real.calls.of("scheduler.on_trial_result"))
     # As the first trials of the real one do, its first processes begin after they have started.
     seconds = simulated.seconds - measured.times["start_seconds"]
     assert seconds == pytest.approx(measured.wall, rel=WITHIN)
