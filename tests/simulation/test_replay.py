@@ -98,11 +98,15 @@ def test_asha_stops_what_it_stops_when_asked_by_hand(real: RealRun) -> None:
     for trial in trials.values():
         by_hand.on_trial_add(None, trial)
     stopped: dict[str, int] = {}
-    arrived = [(r.answered, t.trial_id, r) for t in replayed.trials for r in t.reports]
-    for _, trial_id, report in sorted(arrived, key=lambda each: each[0]):
-        result = {"training_iteration": report.iteration, **report.metrics}
-        if by_hand.on_trial_result(None, trials[trial_id], result) == TrialScheduler.STOP:
-            stopped[trial_id] = report.iteration
+    reports = {t.trial_id: iter(t.reports) for t in replayed.trials}
+    for event in replayed.events:
+        if event.kind == "result":
+            report = next(reports[event.subject])
+            result = {"training_iteration": report.iteration, **report.metrics}
+            action = by_hand.on_trial_result(None, trials[event.subject], result)
+            # After its last report a trial ends whatever ASHA says.
+            if action == TrialScheduler.STOP and report.iteration < REPORTS:
+                stopped[event.subject] = report.iteration
     assert stopped == {t.trial_id: len(t.reports) for t in replayed.trials if t.stopped_early}
     assert 0 < len(stopped) < TRIALS
 

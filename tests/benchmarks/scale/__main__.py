@@ -73,7 +73,10 @@ def concurrent(trials: int, *, light: bool = False) -> Callable[[Effort], list[R
     def rows(effort: Effort) -> list[Row]:
         task = {"kind": "reporting", "trials": trials, "seconds": effort.seconds, "light": light}
         found = measure(task)
-        note = f"{found['changes']} changes by {found['decisions']} decisions"
+        note = (
+            f"{found['changes']} changes by {found['decisions']} decisions of "
+            f"{found['scheduler_cpu_ms']:.2f} ms of CPU"
+        )
         cpu = {way: found[f"{way}_cpu_ms"] for way in WAYS}
         return [
             *(
