@@ -118,6 +118,7 @@ bench: $(STAMP) ## the cost of a step and of a study
 	$(BIN)/python -m tests.benchmarks.scale
 	$(BIN)/python -m tests.benchmarks.import_time
 	$(BIN)/python -m tests.benchmarks.reports_apart
+	$(BIN)/python -m tests.benchmarks.simulated_study
 	$(BIN)/gap-tune plan --measure --constants bench_results/constants.json
 
 clean: ## remove environments, caches and what was built

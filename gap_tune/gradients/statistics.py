@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -38,10 +39,20 @@ def check_candidates(candidates: Sequence[float]) -> tuple[float, ...]:
         raise InvalidValueError(
             f"candidates must be a non-empty sequence of momentum values, but got {candidates!r}."
         )
+    # Every report of every trial has the same ones. Equal to them may be what is no float.
+    if all(type(each) is float for each in values):
+        return _checked_once(values)
+    return _checked(values)
+
+
+def _checked(values: tuple[float, ...]) -> tuple[float, ...]:
     values = tuple(check_range("each candidate", c, 0.0, 1.0, high_open=True) for c in values)
     if any(a >= b for a, b in pairwise(values)):
         raise InvalidValueError(f"candidates must increase strictly, but got {values}.")
     return values
+
+
+_checked_once = lru_cache(maxsize=128)(_checked)
 
 
 @dataclass(frozen=True)

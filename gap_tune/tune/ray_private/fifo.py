@@ -7,6 +7,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
+# In the order in which Ray's looks for them.
+_WAITING = (Trial.PENDING, Trial.PAUSED)
+
 
 class LiveFIFO(FIFOScheduler):
     """Runs trials in the order in which they were added, as ``FIFOScheduler`` does.
@@ -42,14 +45,13 @@ class LiveFIFO(FIFOScheduler):
         """Return the first trial that is pending, else the first that is paused, or None."""
         # Where a controller has no such method, this is as slow as Ray's own.
         trials = getattr(tune_controller, "get_live_trials", tune_controller.get_trials)()
-        for status in (Trial.PENDING, Trial.PAUSED):
-            waiting = [trial for trial in trials if trial.status == status]
-            if waiting:
-                return min(waiting, key=self._place)
-        return None
+        # In most turns every trial runs, and each is looked at once.
+        waiting = [trial for trial in trials if trial.status in _WAITING]
+        return min(waiting, key=self._turn, default=None)
 
-    def _place(self, trial: Any) -> int:
-        return self._numbers.get(trial.trial_id, self._added)
+    def _turn(self, trial: Any) -> tuple[int, int]:
+        place = self._numbers.get(trial.trial_id, self._added)
+        return _WAITING.index(trial.status), place
 
 
 def runs_in_order(scheduler: Any) -> bool:
