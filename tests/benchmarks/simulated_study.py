@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--reports", type=int, default=20, help="of each trial")
+    parser.add_argument("--schedulers", default="FIFO,ASHA", help="inside GapScheduler, by commas")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     inner: dict[str, TrialScheduler | None] = {
@@ -29,13 +30,13 @@ def main() -> None:
         "ASHA": ASHAScheduler(grace_period=2, max_t=100),
     }
     cluster = Cluster(nodes=arguments.nodes, trials_per_node=4, start_seconds=5.0, start_jitter=0.5)
-    for name, scheduler in inner.items():
+    for name in arguments.schedulers.split(","):
         search = GapSearch({"name": "random", "seed": 0})
         began = time.perf_counter()
         done = simulate(
             QuadraticTask(reports=arguments.reports),
             search=ConcurrencyLimiter(search, max_concurrent=cluster.slots),
-            scheduler=GapScheduler(scheduler),
+            scheduler=GapScheduler(inner[name]),
             trials=arguments.trials,
             cluster=cluster,
             space={"lr": tune.loguniform(0.01, 1.0)},

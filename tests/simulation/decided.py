@@ -7,34 +7,13 @@ on chance: two runs of one study train for different times.
 from __future__ import annotations
 
 import json
-from collections import deque
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
+from gap_tune.simulation.replay.recorded_search import RecordedSearch
 from tests.simulation.calls import Calls
-
-
-class DecidedSearch(Searcher):
-    """Suggests what a searcher suggested.
-
-    Args:
-        calls: What the real study asked of its parts.
-    """
-
-    def __init__(self, calls: Calls) -> None:
-        super().__init__()
-        self._suggested = deque(json.loads(call.answer) for call in calls.of("search.suggest"))
-
-    def set_search_properties(self, *args: Any, **spec: Any) -> bool:
-        return True
-
-    def suggest(self, trial_id: str) -> Any:
-        return self._suggested.popleft() if self._suggested else Searcher.FINISHED
-
-    def on_trial_complete(self, *args: Any, **kwargs: Any) -> None:
-        pass
 
 
 def decided_search(calls: Calls, searcher: Any) -> Searcher:
@@ -44,7 +23,7 @@ def decided_search(calls: Calls, searcher: Any) -> Searcher:
         calls: What the real study asked of its parts.
         searcher: Its searcher.
     """
-    decided = DecidedSearch(calls)
+    decided = RecordedSearch([json.loads(call.answer) for call in calls.of("search.suggest")])
     if not isinstance(searcher, ConcurrencyLimiter):
         return decided
     return ConcurrencyLimiter(decided, max_concurrent=searcher.max_concurrent)
