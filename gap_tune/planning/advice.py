@@ -53,7 +53,9 @@ def advise(asked: Plan, constants: Constants | None = None) -> list[Advice]:
     []
     """
     known = Constants.read() if constants is None else constants
-    return [*_free(asked, known), *_lighter(asked, known)]
+    # A number that shows no difference is no reason to change anything.
+    advice = [*_free(asked, known), *_lighter(asked, known)]
+    return [each for each in advice if each.before != each.after]
 
 
 def improved(asked: Plan, constants: Constants | None = None) -> Plan:

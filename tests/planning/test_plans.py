@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gap_tune.errors import InvalidValueError
@@ -187,6 +187,7 @@ def test_shares_are_shares_and_waits_are_in_order(request: Request) -> None:
 
 
 @given(requests)
+@example(Request(4577, nodes=3, gpus=6, report_seconds=1.0, reports=1))
 def test_advice_makes_better_what_it_says_and_nothing_is_advised_twice(request: Request) -> None:
     asked = plan(request, SHIPPED_LIKE)
     advice = advise(asked, SHIPPED_LIKE)
