@@ -65,14 +65,20 @@ def improved(asked: Plan, constants: Constants | None = None) -> Plan:
     rarer, and last several studies.
     """
     known = Constants.read() if constants is None else constants
-    made = asked
-    for _ in range(3):
-        free = next(_free(made, known), None)
-        made = made if free is None else plan(free.request, known)
+    made = _freed(asked, known)
     for change in (_reports, _studies):
         if made.load >= COMFORTABLE:
             request = change(made, known)
-            made = made if request is None else plan(request, known)
+            # What is worth it may be another thing where reports are rarer.
+            made = made if request is None else _freed(plan(request, known), known)
+    return made
+
+
+def _freed(made: Plan, known: Constants) -> Plan:
+    """Return the plan with all that costs nothing."""
+    for _ in range(3):
+        free = next(_free(made, known), None)
+        made = made if free is None else plan(free.request, known)
     return made
 
 

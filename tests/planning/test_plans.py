@@ -203,6 +203,7 @@ def test_advice_makes_better_what_it_says_and_nothing_is_advised_twice(request: 
 
 
 @given(requests)
+@example(Request(3733, nodes=260, gpus=8, report_seconds=1.0, reports=146, searcher="random"))
 def test_after_all_advice_the_driver_has_no_more_to_do(request: Request) -> None:
     asked = plan(request, SHIPPED_LIKE)
     better = improved(asked, SHIPPED_LIKE)
