@@ -105,7 +105,7 @@ def test_ten_thousand_trials_with_early_stopping_decide_quickly_to_the_end() -> 
     assert {trial.status for trial in done.trials} == {"TERMINATED"}
     assert len(done.trials) == 10_000
     for watch, most in ((search.watch, 0.010), (scheduler.watch, 0.001)):
-        assert statistics.median(watch.seconds) <= most
+        assert statistics.median(watch.seconds[-len(watch.seconds) // 10 :]) <= most
         # The last tenth is as quick as any: nothing grows with the number of trials.
         assert watch.last(0.1) <= 2 * watch.first(0.2)
 
