@@ -74,3 +74,11 @@ def ray_address() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def comes_back() -> Iterator[None]:
+    """Bring the process back to its folder: Ray's trainables, made in it, go to their trial's."""
+    before = os.getcwd()
+    yield
+    os.chdir(before)

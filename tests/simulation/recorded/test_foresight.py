@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from gap_tune.simulation.recorded import RecordedRuns
 from gap_tune.simulation.recorded.files import Tables
 from gap_tune.simulation.recorded.runs import SHIPPED
+from tests.docs.pages import DOCS
 from tests.simulation.recorded.foresight import GROUPS, courses, foresight, line, regret
 
-PAGE = Path("docs/explanation/simulated.md")
+PAGE = DOCS / "explanation/simulated.md"
 
 
 def test_of_courses_that_never_cross_the_first_report_tells_all() -> None:
