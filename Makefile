@@ -103,7 +103,7 @@ audit: $(STAMP) ## known vulnerabilities of what is installed (asks the package 
 COVERED ?= tests gap_tune
 coverage: $(STAMP) ## lines and branches that tests run, subprocesses too
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(COVERED) -m "slow or not slow" --timeout 900
+	$(BIN)/coverage run -m pytest $(COVERED) -m "slow or not slow" --timeout 900 $(IN_TWO)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
