@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from gap_tune.tune.ray_private import delivery, watching
 from gap_tune.tune.ray_private.results import checkpoint_metrics, last_result
 from gap_tune.tune.scheduling import decision_log, siblings
 from gap_tune.tune.scheduling.decider import Decider, whole
+from gap_tune.tune.scheduling.settling import settle
 from gap_tune.tune.scheduling.wrapping import SchedulerWrapper
 
 logger = logging.getLogger(__name__)
@@ -124,29 +125,11 @@ class GapScheduler(SchedulerWrapper):
                 "trials that restart miss one decision, and results do not show decisions: "
                 "Ray does not say when trials start and report"
             )
-        self._settle_region(trial)
-        super().on_trial_add(tune_controller, trial)
-
-    def _settle_region(self, trial: Any) -> None:
-        """Write into a trial's sections that it has a scheduler, and whether its rate may change.
-
-        A section that names no trust region leaves it to the rule, which is the scheduler's where
-        it names none either. And a dry run changes nothing that the user has not asked for.
-        """
         try:
-            for own in keys.sections(trial.config):
-                tuned = own.get("mode") == keys.MODE_SCHEDULER
-                if tuned and isinstance(own, MutableMapping):
-                    self._settle(own)
+            settle(trial.config, self._decider.rule, dry_run=self._dry_run)
         except Exception as error:
             self._complain("its learning rate may be others' or nobody's", trial, error)
-
-    def _settle(self, own: MutableMapping[str, Any]) -> None:
-        if keys.SCHEDULED in own:
-            own[keys.SCHEDULED] = True
-        asks = own.get(keys.RULE) is not None or self._decider.rule.scales_lr
-        if own.get(keys.TRUST_REGION) is None and (self._dry_run or not asks):
-            own[keys.TRUST_REGION] = dict(keys.NO_TRUST_REGION)
+        super().on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ask the wrapped scheduler; on CONTINUE send the trial its new momentum."""
