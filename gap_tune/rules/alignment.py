@@ -109,4 +109,4 @@ class AlignmentRule(MomentumRule):
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"AlignmentRule({arguments})"
+        return f"{type(self).__name__}({arguments})"

@@ -22,4 +22,4 @@ class FixedMomentum(MomentumRule):
         return Decision(momentum, momentum, Reason.FIXED, f"Momentum stays fixed at {momentum:g}.")
 
     def __repr__(self) -> str:
-        return "FixedMomentum()"
+        return f"{type(self).__name__}()"

@@ -60,4 +60,5 @@ class HorizonRule(MomentumRule):
         return Decision(chosen, momentum, reason, text)
 
     def __repr__(self) -> str:
-        return f"HorizonRule(gain={self.gain!r}, low={self.low!r}, high={self.high!r})"
+        limits = f"low={self.low!r}, high={self.high!r}"
+        return f"{type(self).__name__}(gain={self.gain!r}, {limits})"

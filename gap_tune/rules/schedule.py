@@ -6,6 +6,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 
 from gap_tune.errors import InvalidValueError, check_count, check_range
@@ -68,14 +69,15 @@ class MomentumSchedule(MomentumRule):
         """
         made = [decision for decision in read_decisions(path) if decision.made]
         name = _choose(trial, made, path)
-        own = [d for d in made if d.trial == name and d.step is not None]
-        own.sort(key=lambda d: (d.step or 0, d.seq or 0))
+        own = [(d.step, d) for d in made if d.trial == name and d.step is not None]
+        # A line of no known step may hide that the trial had gone back before it.
+        own.sort(key=itemgetter(0))
         momenta: dict[int, float] = {}
-        if own and own[0].old is not None:
-            momenta[0] = own[0].old
-        for decision in own:
-            if decision.step is not None and decision.new is not None:
-                momenta[decision.step] = decision.new
+        for step, decision in own:
+            if not momenta and decision.old is not None:
+                momenta[0] = decision.old
+            if decision.new is not None:
+                momenta[step] = decision.new
         return cls(*_changes(momenta))
 
     @classmethod
@@ -122,7 +124,7 @@ class MomentumSchedule(MomentumRule):
         return Decision(chosen, momentum, Reason.SCHEDULE, why)
 
     def __repr__(self) -> str:
-        return f"MomentumSchedule(steps={self.steps}, momenta={self.momenta})"
+        return f"{type(self).__name__}(steps={self.steps}, momenta={self.momenta})"
 
 
 def _choose(trial: str | None, made: list[RecordedDecision], path: str | Path) -> str:

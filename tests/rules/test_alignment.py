@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gap_tune import AlignmentRule, AlignmentStatistics, Decision, FixedMomentum, Reason
+from gap_tune import (
+    AlignmentRule,
+    AlignmentStatistics,
+    Decision,
+    FixedMomentum,
+    MomentumRule,
+    Reason,
+)
 from gap_tune.errors import InvalidValueError
 from gap_tune.testing import make_statistics
 
@@ -135,3 +142,9 @@ def test_a_decision_with_a_non_finite_gain_cannot_exist() -> None:
 def test_fixed_momentum_never_changes() -> None:
     decision = FixedMomentum().decide(make(), 0.37)
     assert (decision.momentum, decision.reason) == (0.37, Reason.FIXED)
+
+
+@pytest.mark.parametrize("rule", [AlignmentRule.cross_batch(), FixedMomentum()])
+def test_a_rule_is_written_as_what_makes_it(rule: MomentumRule) -> None:
+    again = eval(repr(rule))
+    assert (type(again), vars(again)) == (type(rule), vars(rule))

@@ -23,6 +23,7 @@ from gap_tune import (
 )
 from gap_tune.errors import GapTuneError, InvalidValueError, UnsupportedError
 from gap_tune.rules import describe_rule, get_rule, is_rule_name, registry, rule_names
+from gap_tune.rules.registry import known_rule
 
 HERE = "tests.rules.test_registry"
 
@@ -155,7 +156,7 @@ def test_a_module_with_a_bug_is_refused_in_one_sentence(
     ("rule", "complaint"),
     [
         (Forgetful(), "must keep each argument of its constructor as an attribute"),
-        (Calm({1, 2}), "plain JSON values"),  # type: ignore[arg-type]
+        (Calm({1, 2}), r"plain JSON values, but got Calm\(\)"),  # type: ignore[arg-type]
         (NoRule(), "rule must be a MomentumRule, but got NoRule"),
         (AlignmentRule, "rule must be a MomentumRule, but got ABCMeta"),
     ],
@@ -202,6 +203,21 @@ def test_a_class_that_is_defined_anew_is_made_anew(monkeypatch: pytest.MonkeyPat
     # As a notebook does.
     monkeypatch.setitem(globals(), "Calm", Other)
     assert type(get_rule(spec)) is Other
+
+
+def test_the_order_of_options_makes_no_other_rule() -> None:
+    one, other = {"name": "alignment", "low": 0.1, "high": 0.9}, {"high": 0.9, "low": 0.1}
+    assert get_rule(one) is get_rule({**other, "name": "alignment"})
+
+
+def test_a_path_to_import_is_the_name_of_a_rule() -> None:
+    assert is_rule_name(f"{HERE}:Calm")
+    assert not is_rule_name("fixed:0.9")
+
+
+def test_of_a_rule_that_is_not_here_the_default_is_known() -> None:
+    assert known_rule("of another machine") is known_rule(None)
+    assert isinstance(known_rule("fixed"), FixedMomentum)
 
 
 def test_every_name_of_the_package_is_known_without_importing_anything_else() -> None:

@@ -49,6 +49,11 @@ def test_momentum_is_piecewise_constant_in_observed_steps(steps: int, expected: 
     assert decision.reason == Reason.SCHEDULE
 
 
+def test_before_its_first_step_a_schedule_says_when_it_starts() -> None:
+    decision = MomentumSchedule([10, 20], [0.8, 0.95]).decide(make_statistics(steps=3), 0.7)
+    assert decision.explanation == "The schedule starts at step 10, so 0.7 stays."
+
+
 def test_a_schedule_can_be_sent_to_other_processes() -> None:
     schedule = pickle.loads(pickle.dumps(MomentumSchedule([0, 5], [0.9, 0.5])))
     assert repr(schedule) == "MomentumSchedule(steps=(0, 5), momenta=(0.9, 0.5))"
@@ -60,7 +65,7 @@ def test_a_schedule_can_be_sent_to_other_processes() -> None:
         ([], [], "at least one, but got 0 and 0"),
         ([1, 2], [0.5], "equally many.*got 2 and 1"),
         ([2, 2], [0.5, 0.6], "increase strictly"),
-        ([-1], [0.5], "each step.*got -1"),
+        ([-1], [0.5], "^each step.*got -1"),
         ([1.5], [0.5], "each step.*got 1.5"),
         ([1], [1.0], r"each momentum must be a number in \[0, 1\), but got 1.0"),
     ],
@@ -99,13 +104,42 @@ def test_of_many_trials_a_few_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, *(decided(trial=f"t{i}") for i in range(9)))
     with pytest.raises(InvalidValueError, match="t0, t1, t2, t3, t4 and 4 more, but got None"):
         MomentumSchedule.from_decisions(path)
+    path = write(tmp_path, *(decided(trial=f"t{i}") for i in range(5)))
+    with pytest.raises(InvalidValueError, match="t0, t1, t2, t3, t4, but got None"):
+        MomentumSchedule.from_decisions(path)
+
+
+def test_of_other_trials_nothing_is_replayed(tmp_path: Path) -> None:
+    others = [decided(trial="b", step=step, new=0.5) for step in (5, 15)]
+    schedule = MomentumSchedule.from_decisions(write(tmp_path, decided(), *others), trial="a")
+    assert (schedule.steps, schedule.momenta) == ((0, 10), (0.9, 0.8))
+
+
+def test_decisions_of_no_known_step_make_no_schedule(tmp_path: Path) -> None:
+    path = write(tmp_path, decided(step=None))
+    with pytest.raises(InvalidValueError, match="at least one, but got 0 and 0"):
+        MomentumSchedule.from_decisions(path)
+
+
+def test_where_the_first_decision_does_not_know_what_was_before_the_schedule_starts_with_it(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, decided(old=None), decided(step=20, seq=2, old=0.8, new=0.5))
+    schedule = MomentumSchedule.from_decisions(path)
+    assert (schedule.steps, schedule.momenta) == ((10, 20), (0.8, 0.5))
+
+
+def test_a_way_back_behind_a_line_of_no_known_step_is_still_a_schedule(tmp_path: Path) -> None:
+    path = write(tmp_path, decided(step=20, new=0.5), decided(step=None), decided(step=0, new=0.7))
+    schedule = MomentumSchedule.from_decisions(path)
+    assert (schedule.steps, schedule.momenta) == ((0, 20), (0.7, 0.5))
 
 
 def test_a_missing_or_empty_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match="or a folder that holds it, but got"):
         MomentumSchedule.from_decisions(tmp_path)
     write(tmp_path, decided(dry_run=True))
-    with pytest.raises(InvalidValueError, match="sent to a trial, but got none"):
+    with pytest.raises(InvalidValueError, match=f"sent to a trial, but got none in '{tmp_path}'"):
         MomentumSchedule.from_decisions(tmp_path)
 
 
@@ -136,6 +170,11 @@ def test_what_a_trial_decided_after_its_checkpoint_is_void(tmp_path: Path) -> No
 def test_two_changes_at_one_step_are_two_decisions(tmp_path: Path) -> None:
     path = write(tmp_path, decided(step=10, seq=1), decided(step=10, seq=2))
     assert [d.seq for d in read_decisions(path)] == [1, 2]
+    # The number of changes before it may be unknown: none, for all that can be told.
+    path = write(tmp_path, decided(step=10, seq=None), decided(step=10, seq=1))
+    assert [d.seq for d in read_decisions(path)] == [None, 1]
+    path = write(tmp_path, decided(step=10, seq=None, time=1.0), decided(step=10, seq=None))
+    assert len(read_decisions(path)) == 1
 
 
 @pytest.mark.parametrize("step", ['"soon"', "Infinity", "[]"])
