@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import warnings
 
 import pytest
@@ -317,7 +318,11 @@ def test_a_warm_up_of_momentum_is_kept_until_the_first_change_which_is_said_once
             o.param_groups[0]["momentum"] = momentum
             o.step()
 
-    sentence = "is kept from its first change on, and the other's until then, as in a warm-up"
+    sentence = (
+        r"^a learning-rate scheduler or the training code also sets momentum; gap_tune's value is "
+        r"kept from its first change on, and the other's until then, as in a warm-up: pass "
+        r"cycle_momentum=False to OneCycleLR or CyclicLR\.$"
+    )
     with pytest.warns(UserWarning, match=sentence):
         warm_up([0.8, 0.82, 0.84])
     assert control.trained_momentum == 0.84
@@ -338,3 +343,43 @@ def test_momentum_that_a_loaded_state_brings_is_no_training_codes() -> None:
         o.step()
         o.load_state_dict(other.state_dict())
         o.step()
+
+
+def test_momentum_that_was_applied_outlives_a_loaded_state_and_nobody_is_blamed() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    o.register_load_state_dict_post_hook(control.after_load)
+    control.apply(0.5)
+    other = torch.optim.SGD([parameter()], lr=0.1, momentum=0.8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        o.load_state_dict(other.state_dict())
+    assert o.param_groups[0]["momentum"] == control.momentum == 0.5
+
+
+def test_what_is_set_by_hand_is_the_controls_from_then_on() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    control = hooked(o)
+    apply_momentum(o, 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        o.step()
+    assert control.momentum == control.trained_momentum == 0.5
+
+
+def test_beta2_of_one_group_is_set_alone() -> None:
+    groups = [{"params": [parameter()]}, {"params": [parameter()]}]
+    o = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    control = hooked(o)
+    control.apply_beta2(0.5, group=1)
+    assert [group["betas"] for group in o.param_groups] == [(0.9, 0.99), (0.9, 0.5)]
+    control.apply_beta2(0.7)
+    assert [group["betas"] for group in o.param_groups] == [(0.9, 0.7), (0.9, 0.7)]
+
+
+def test_a_copy_has_a_control_of_its_own() -> None:
+    o = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    control = MomentumControl(o)
+    other, its = copy.deepcopy((o, control))
+    apply_momentum(other, 0.5)
+    assert (its.momentum, control.momentum) == (0.5, 0.9)
