@@ -71,7 +71,7 @@ def test_a_learning_rate_that_a_hook_writes_stays_where_a_group_steps_as_several
         for each in optimizer.param_groups:
             each["lr"] = 0.2
 
-    optimizer.register_step_post_hook(warm_up)
+    optimizer.register_step_pre_hook(warm_up)
     optimizer.step()
     assert optimizer.param_groups == [group]
     assert group["lr"] == 0.2
