@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gap_tune.control import MomentumControl
-from gap_tune.control.learning_rate import coupling
+from gap_tune.control.bias_correction import Part
+from gap_tune.control.learning_rate import Substitution, coupling
 from gap_tune.gradients.step_hooks import hook_step
 
 
@@ -76,3 +77,30 @@ def test_a_learning_rate_that_a_hook_writes_stays_where_a_group_steps_as_several
     assert optimizer.param_groups == [group]
     assert group["lr"] == 0.2
     assert group["params"] == list(stepped.weights.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "decoupled"),
+    [
+        ({}, False),
+        ({"decoupled_weight_decay": True}, True),
+        # As pytorch_optimizer calls it, whose fixed decay is not times the learning rate.
+        ({"weight_decouple": True}, True),
+        ({"weight_decouple": False}, False),
+        ({"weight_decouple": True, "fixed_decay": True}, False),
+    ],
+)
+@pytest.mark.parametrize("decouples", [False, True])
+def test_decoupled_weight_decay_stays_that_of_the_learning_rate_that_was_set(
+    options: dict[str, bool], decoupled: bool, decouples: bool
+) -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight], lr=0.2, weight_decay=0.1)
+    (group,) = optimizer.param_groups
+    group.update(options)
+    substitution = Substitution(optimizer, decouples=decouples)
+    substitution.put_in([[Part(0.5, [weight])]])
+    expected = 0.2 if decoupled or (decouples and not options) else 0.1
+    assert (group["lr"], group["weight_decay"]) == (0.1, expected)
+    substitution.take_out(stepped=True)
+    assert (group["lr"], group["weight_decay"]) == (0.2, 0.1)
