@@ -144,7 +144,9 @@ def test_fixed_momentum_never_changes() -> None:
     assert (decision.momentum, decision.reason) == (0.37, Reason.FIXED)
 
 
-@pytest.mark.parametrize("rule", [AlignmentRule.cross_batch(), FixedMomentum()])
+@pytest.mark.parametrize(
+    "rule", [AlignmentRule(0.5, low=0.1), AlignmentRule.cross_batch(), FixedMomentum()]
+)
 def test_a_rule_is_written_as_what_makes_it(rule: MomentumRule) -> None:
     again = eval(repr(rule))
     assert (type(again), vars(again)) == (type(rule), vars(rule))
