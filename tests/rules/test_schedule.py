@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def test_a_missing_or_empty_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match="or a folder that holds it, but got"):
         MomentumSchedule.from_decisions(tmp_path)
     write(tmp_path, decided(dry_run=True))
-    with pytest.raises(InvalidValueError, match=f"sent to a trial, but got none in '{tmp_path}'"):
+    named = re.escape(f"sent to a trial, but got none in '{tmp_path}'.")
+    with pytest.raises(InvalidValueError, match=named):
         MomentumSchedule.from_decisions(tmp_path)
 
 
