@@ -98,3 +98,11 @@ def test_fact_15_trials_that_wait_are_live_and_ended_ones_are_not(outcome: Outco
     assert min(there[Trial.PENDING], there[Trial.TERMINATED]) > 0
     assert live[Trial.PENDING] == there[Trial.PENDING], "trials that wait are not all live"
     assert live[Trial.TERMINATED] == 0, "trials that have ended are live"
+
+
+def test_fact_36_after_a_result_train_of_the_trials_own_handle_is_called(outcome: Outcome) -> None:
+    scheduler = outcome.scheduler
+    assert len(scheduler.went_on) >= 2 * (ROUNDS - 1)
+    assert sorted(scheduler.trained) == sorted(scheduler.went_on), (
+        "the controller has a trial train in another way than by its handle's train"
+    )

@@ -82,6 +82,9 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         self.installed: list[bool] = []
         self.starts: list[tuple[bool, dict[str, Any] | None]] = []
         self.decided: list[int] = []
+        # Of results with which a trial goes on, and of calls that had one train: whose and which.
+        self.went_on: list[tuple[bool, int]] = []
+        self.trained: list[tuple[bool, int]] = []
         self.kept: list[int | None] = []
         # By status: how many trials there were, and how many of them among the live ones.
         self.there: Counter[str] = Counter()
@@ -119,12 +122,27 @@ class Sender(FIFOScheduler):  # type: ignore[misc]
         time.sleep(PAUSE_S)
         if actor is not None:
             actor.execute.remote(partial(note, f"after {result['i']}"))
+            if not result["done"]:
+                self.went_on.append((trial.config["marker"], result["i"]))
+                actor.train = Seen(actor, self.trained, self.went_on[-1])
         return str(super().on_trial_result(tune_controller, trial, result))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         self.there.update(trial.status for trial in tune_controller.get_trials())
         self.live.update(trial.status for trial in tune_controller.get_live_trials())
         return super().choose_trial_to_run(tune_controller)
+
+
+class Seen:
+    """``train`` of a handle, which notes that it was called, once."""
+
+    def __init__(self, actor: Any, calls: list[tuple[bool, int]], result: tuple[bool, int]) -> None:
+        self._actor, self._calls, self._result = actor, calls, result
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        del self._actor.train
+        self._calls.append(self._result)
+        return self._actor.train.remote(*args, **kwargs)
 
 
 class Outcome:

@@ -77,5 +77,8 @@ number, and ``tests/contracts`` checks each against the installed version (``tes
 35. a controller saves a study by ``save_to_dir`` when ``checkpoint`` finds it due, or its
     ``_checkpoint_manager`` has ``_should_force_sync_up``, and ``resume`` restores it from what
     ``_find_newest_experiment_checkpoint`` finds; where the driver keeps files, an experiment's
-    ``_storage_context_cls`` says.
+    ``_storage_context_cls`` says;
+36. the controller has a trial train by ``train.remote`` (``train_buffered`` where results are
+    buffered) of the very handle that is ``trial.temporary_state.ray_actor``, an ``ActorHandle``
+    whose methods an attribute of its own goes before.
 """

@@ -1,4 +1,4 @@
-"""Delivery: directives from the scheduler to a trial that runs (facts 1 to 6)."""
+"""Delivery: directives from the scheduler to a trial that runs (facts 1 to 6 and 36)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
+from ray.actor import ActorHandle
 from ray.experimental import internal_kv
 
 from gap_tune.rules import Decision
@@ -16,6 +19,8 @@ from gap_tune.rules import Decision
 _NAMESPACE = "gap_tune"
 _FIRST_POLL_S = 0.001
 _LAST_POLL_S = 0.02
+# By which the controller has a trial train; the latter where results are buffered.
+_TRAINS = ("train", "train_buffered")
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,9 @@ _lock = threading.Lock()
 _mailbox: dict[str, Directive] = {}
 
 
-def send(trial: Any, directive: Directive, *, mailbox: str | None = None) -> bool:
+def send(
+    trial: Any, directive: Directive, *, mailbox: str | None = None, trains: bool = False
+) -> bool:
     """Send a directive to a trial; return whether the trial has a running process.
 
     Does not wait: the trial finds the directive when its ``report()`` returns, or by ``wait``.
@@ -48,16 +55,46 @@ def send(trial: Any, directive: Directive, *, mailbox: str | None = None) -> boo
         directive: What to tell it.
         mailbox: Where processes that the trial started themselves wait for it; None when the
             trial's own process does.
+        trains: Whether the controller will have the trial train next, or stop it. Then the
+            directive goes with that call, which is made anyway: one of its own costs the driver
+            more than the decision does.
     """
     actor = trial.temporary_state.ray_actor
     if actor is None:
         return False
-    if mailbox is None:
-        # A partial, because an execute() that raises for a wrong arity would end the whole study.
-        actor.execute.remote(partial(_receive, trial.trial_id, directive))
-    else:
+    if mailbox is not None:
         internal_kv._internal_kv_put(mailbox, pickle.dumps(directive), namespace=_NAMESPACE)
+        return True
+    # A partial, because an execute() that raises for a wrong arity would end the whole study.
+    receive = partial(_receive, trial.trial_id, directive)
+    if trains and isinstance(actor, ActorHandle):
+        _train_after(receive, actor)
+    else:
+        actor.execute.remote(receive)
     return True
+
+
+def _train_after(receive: partial[None], actor: ActorHandle) -> None:
+    """Have an actor's next call to train, which is the controller's, receive a directive first.
+
+    Raises:
+        AttributeError: When the actor cannot: the controller's call may not raise.
+    """
+    actor.execute  # noqa: B018
+    # Weak: Ray counts the handles of an actor, and ends one that has none.
+    weak = ref(actor)
+    for name in _TRAINS:
+        setattr(actor, name, SimpleNamespace(remote=partial(_call_train, weak, name, receive)))
+
+
+def _call_train(
+    weak: ref[ActorHandle], name: str, receive: partial[None], *args: Any, **kwargs: Any
+) -> Any:
+    """Call train once so, instead of the handle's own method, which is back afterwards."""
+    actor: Any = weak()
+    for each in _TRAINS:
+        vars(actor).pop(each, None)
+    return actor.execute.remote(partial(_receive_and_train, receive, name, args, kwargs))
 
 
 def take(trial_id: str) -> Directive | None:
@@ -70,6 +107,14 @@ def _receive(trial_id: str, directive: Directive, trainable: Any) -> None:
     """Put a directive into the mailbox; runs in the trial's process."""
     with _lock:
         _mailbox[trial_id] = directive
+
+
+def _receive_and_train(
+    receive: partial[None], name: str, args: Any, kwargs: Any, trainable: Any
+) -> Any:
+    """Put a directive into the mailbox, and train; runs in the trial's process."""
+    receive(trainable)
+    return getattr(trainable, name)(*args, **kwargs)
 
 
 def wait(mailbox: str, seq: int, timeout_s: float) -> Directive | None:

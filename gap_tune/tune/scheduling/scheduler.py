@@ -201,7 +201,7 @@ class GapScheduler(SchedulerWrapper):
                     f"tuning, so {self._key!r} stays as it is: use GapSearch, or put "
                     f'"gap": {{"mode": "scheduler"}} into param_space.'
                 )
-            self._send(trial, result, None if self._dry_run else decision)
+            self._send(trial, result, None if self._dry_run else decision, trains=True)
         except Exception as error:
             self._complain("a trial was not answered", trial, error)
 
@@ -229,7 +229,9 @@ class GapScheduler(SchedulerWrapper):
             result[keys.DECISION] = decision.explanation
             result[keys.REASON] = str(decision.reason)
 
-    def _send(self, trial: Any, result: dict[str, Any], decision: Decision | None) -> None:
+    def _send(
+        self, trial: Any, result: dict[str, Any], decision: Decision | None, *, trains: bool = False
+    ) -> None:
         """Send a decision that changes something: most do not, and a message costs both sides."""
         if decision is not None and not decision.changed:
             decision = None
@@ -237,7 +239,7 @@ class GapScheduler(SchedulerWrapper):
         # A trial that asks by mailbox waits until it is answered.
         if decision is not None or mailbox is not None:
             directive = delivery.Directive(whole(result, keys.SEQ) + 1, decision)
-            delivery.send(trial, directive, mailbox=mailbox)
+            delivery.send(trial, directive, mailbox=mailbox, trains=trains)
 
     def _on_trial_start(self, tune_controller: Any, trial: Any) -> None:
         """Send what a trial's process took with it when it died, or missed when it paused."""

@@ -104,6 +104,24 @@ def test_files_that_did_not_change_are_not_uploaded_again(tmp_path: Path) -> Non
     ]
 
 
+def test_what_lies_deeper_in_a_trials_folder_is_uploaded_and_what_a_link_leads_to_is_not(
+    tmp_path: Path,
+) -> None:
+    staging, stored, state = tmp_path / "staging", tmp_path / "stored", tmp_path / "state"
+    for folder in (staging / "trial" / "a" / "b", tmp_path / "elsewhere", state):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(folder.name)
+    (staging / "linked").symlink_to(tmp_path / "elsewhere")
+    (staging / "trial" / "linked").symlink_to(tmp_path / "elsewhere")
+    uploaded = Uploaded()
+    upload_experiment(
+        staging, pyarrow.fs.LocalFileSystem(), str(stored), state=state, uploaded=uploaded
+    )
+    found = {str(p.relative_to(stored)): p.read_text() for p in stored.rglob("*") if p.is_file()}
+    assert found == {"file": "state", "trial/a/b/file": "b"}
+    assert uploaded.files.keys() == found.keys()
+
+
 def test_bug_two_uploads_of_one_file_destroyed_each_other(tmp_path: Path) -> None:
     """Ray's thread uploads an experiment while the driver uploads a trial that starts again."""
     staging, stored = tmp_path / "staging", tmp_path / "stored"

@@ -1,0 +1,83 @@
+"""Directives that go with the controller's own call, which has a trial train."""
+
+from __future__ import annotations
+
+import gc
+from types import SimpleNamespace
+from typing import Any
+from weakref import ref
+
+import pytest
+import ray
+
+from gap_tune.tune.ray_private import delivery
+from gap_tune.tune.ray_private.delivery import Directive
+
+
+class Trains:
+    """Returns what it was called with, and the number of the directive that had arrived."""
+
+    def execute(self, function: Any) -> Any:
+        return function(self)
+
+    def train(self) -> tuple[int, ...]:
+        return self.train_buffered()
+
+    def train_buffered(self, *arguments: int) -> tuple[int, ...]:
+        directive = delivery.take("trial")
+        return (*arguments, 0 if directive is None else directive.seq)
+
+
+class TrainsOnly:
+    """A class trainable of Ray's, which has no ``execute``."""
+
+    def train(self) -> str:
+        return "trained"
+
+
+@pytest.fixture(scope="module")
+def trains(ray_address: str) -> Any:
+    return ray.remote(Trains).options(num_cpus=0).remote()
+
+
+def trial_of(actor: Any) -> Any:
+    return SimpleNamespace(trial_id="trial", temporary_state=SimpleNamespace(ray_actor=actor))
+
+
+def test_a_directive_arrives_with_the_next_call_to_train_and_with_no_other(trains: Any) -> None:
+    delivery.send(trial_of(trains), Directive(7), trains=True)
+    before = trains.execute.remote(lambda trainable: delivery.take("trial"))
+    assert ray.get(before) is None, "it did not wait for the call"
+    assert ray.get([trains.train.remote(), trains.train.remote()]) == [(7,), (0,)]
+
+
+def test_of_two_directives_the_later_arrives(trains: Any) -> None:
+    for seq in (7, 8):
+        delivery.send(trial_of(trains), Directive(seq), trains=True)
+    assert ray.get([trains.train.remote(), trains.train.remote()]) == [(8,), (0,)]
+
+
+def test_it_arrives_where_results_are_buffered(trains: Any) -> None:
+    delivery.send(trial_of(trains), Directive(7), trains=True)
+    assert ray.get(trains.train_buffered.remote(3, 5)) == (3, 5, 7)
+    assert ray.get([trains.train.remote(), trains.train_buffered.remote(2)]) == [(0,), (2, 0)]
+
+
+def test_an_actor_that_cannot_be_told_says_so_at_once_and_trains_on(ray_address: str) -> None:
+    actor = ray.remote(TrainsOnly).options(num_cpus=0).remote()
+    with pytest.raises(AttributeError, match="execute"):
+        delivery.send(trial_of(actor), Directive(7), trains=True)
+    assert ray.get(actor.train.remote()) == "trained"
+
+
+def test_a_directive_that_waits_keeps_no_actor_alive(ray_address: str) -> None:
+    actor = ray.remote(Trains).options(num_cpus=0).remote()
+    ray.get(actor.train.remote())
+    gc.disable()
+    try:
+        delivery.send(trial_of(actor), Directive(7), trains=True)
+        weak = ref(actor)
+        del actor
+        assert weak() is None, "Ray would not end the actor until garbage is collected"
+    finally:
+        gc.enable()
