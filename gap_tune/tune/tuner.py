@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
 from ray import tune
@@ -72,7 +74,8 @@ def tuner(
             top; one that is there already is not added, nor is ``Progress`` where ``verbose`` is
             not Ray's default.
         tune_config: Everything else, as of ``tune.Tuner``.
-        run_config: As of ``tune.Tuner``.
+        run_config: As of ``tune.Tuner``. A study without a name gets Ray's with six digits behind
+            it: two that begin in one second, as jobs of an array do, would share a folder.
 
     Raises:
         InvalidValueError: When metric or mode is missing or unknown, or the searcher's name is.
@@ -97,7 +100,7 @@ def tuner(
             "metric and mode must be given to tuner, tune_config or the searcher, but got "
             f"metric={objective[0]!r} and mode={objective[1]!r}."
         )
-    run = run_config or tune.RunConfig()
+    run = _with_name(run_config or tune.RunConfig(), train)
     return tune.Tuner(
         train,
         param_space=space,
@@ -131,6 +134,16 @@ def _schedule(given: Any) -> Any:
             return given
         within = schedulers.base_scheduler(within)
     return GapScheduler(given)
+
+
+def _with_name(run: tune.RunConfig, train: Any) -> tune.RunConfig:
+    """Name a study that has no name as no other is named."""
+    # Whatever else it is, Ray will refuse.
+    if run.name is not None or not (callable(train) or isinstance(train, str)):
+        return run
+    began = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    name = tune.Experiment.get_trainable_name(train)
+    return replace(run, name=f"{name}_{began}_{token_hex(3)}")
 
 
 def _with_callbacks(

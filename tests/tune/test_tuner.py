@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,23 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def rows(result: Any) -> list[dict[str, Any]]:
     return list(result.metrics_dataframe.to_dict("records"))
+
+
+def test_bug_studies_without_a_name_that_begin_in_one_second_shared_a_folder(
+    made: dict[str, Any],
+) -> None:
+    def name_of(train: Any, **options: Any) -> str:
+        gap_tune.tuner(train, SPACE, **ASKED, **options)
+        return str(made["run_config"].name)
+
+    names = [name_of(quadratic) for _ in range(20)]
+    assert len(set(names)) == 20
+    assert all(re.fullmatch(r"quadratic_[-_0-9]{19}_[0-9a-f]{6}", name) for name in names), names
+    with_resources = tune.with_resources(quadratic, {"cpu": 1})
+    assert name_of(with_resources).startswith("quadratic_")
+    assert name_of(tune.with_parameters(quadratic, x=1)).startswith("quadratic_")
+    assert name_of("digits").startswith("digits_")
+    assert name_of(quadratic, run_config=tune.RunConfig(name="mine")) == "mine"
 
 
 @pytest.mark.slow
