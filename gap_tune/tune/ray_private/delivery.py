@@ -67,10 +67,13 @@ def send(
         return True
     # A partial, because an execute() that raises for a wrong arity would end the whole study.
     receive = partial(_receive, trial.trial_id, directive)
-    if trains and isinstance(actor, ActorHandle):
-        _train_after(receive, actor)
-    else:
-        actor.execute.remote(receive)
+    if isinstance(actor, ActorHandle):
+        # What waits to go along would arrive after this one, and be taken for newer.
+        _with_own_train(actor)
+        if trains:
+            _train_after(receive, actor)
+            return True
+    actor.execute.remote(receive)
     return True
 
 
@@ -92,9 +95,13 @@ def _call_train(
 ) -> Any:
     """Call train once so, instead of the handle's own method, which is back afterwards."""
     actor: Any = weak()
-    for each in _TRAINS:
-        vars(actor).pop(each, None)
+    _with_own_train(actor)
     return actor.execute.remote(partial(_receive_and_train, receive, name, args, kwargs))
+
+
+def _with_own_train(actor: ActorHandle) -> None:
+    for name in _TRAINS:
+        vars(actor).pop(name, None)
 
 
 def take(trial_id: str) -> Directive | None:

@@ -51,9 +51,10 @@ def test_a_directive_arrives_with_the_next_call_to_train_and_with_no_other(train
     assert ray.get([trains.train.remote(), trains.train.remote()]) == [(7,), (0,)]
 
 
-def test_of_two_directives_the_later_arrives(trains: Any) -> None:
-    for seq in (7, 8):
-        delivery.send(trial_of(trains), Directive(seq), trains=True)
+@pytest.mark.parametrize("later_goes_along", [True, False])
+def test_of_two_directives_the_later_arrives(trains: Any, later_goes_along: bool) -> None:
+    delivery.send(trial_of(trains), Directive(7), trains=True)
+    delivery.send(trial_of(trains), Directive(8), trains=later_goes_along)
     assert ray.get([trains.train.remote(), trains.train.remote()]) == [(8,), (0,)]
 
 
