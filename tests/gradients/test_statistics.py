@@ -133,3 +133,53 @@ def test_garbage_is_refused_with_a_state_error(garbage: object) -> None:
 def test_statistics_of_different_kinds_do_not_merge(change: dict[str, object]) -> None:
     with pytest.raises(StateError, match="must agree"):
         example().merge(replace(example(), **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "merged"),
+    [
+        ((4.0, 0.5), (1.0, -1.0), 0.2),
+        ((4.0, None), (1.0, -1.0), -1.0),
+        ((4.0, 0.5), (1.0, None), 0.5),
+        ((4.0, None), (1.0, None), None),
+        ((4.0, 0.0), (1.0, 1.0), 0.2),
+        # Before the first step nothing has any weight.
+        ((0.0, 0.25), (0.0, 0.75), 0.25),
+        ((0.0, None), (0.0, 0.75), 0.75),
+    ],
+)
+def test_the_agreement_of_merged_statistics_is_the_mean_of_what_was_measured(
+    mine: tuple[float, float | None],
+    theirs: tuple[float, float | None],
+    merged: float | None,
+) -> None:
+    a, b = (replace(example(), weight=w, agreement=z) for w, z in (mine, theirs))
+    assert a.merge(b).agreement == (None if merged is None else pytest.approx(merged))
+
+
+def test_merged_statistics_of_adam_have_the_sum_of_their_whitenings() -> None:
+    a, b = (replace(example(), whitening=w) for w in (2.0, 0.5))
+    assert a.merge(b).whitening == 2.5
+    assert example().merge(example()).whitening is None
+
+
+def test_statistics_that_differ_are_told_apart_by_lags_and_whitening() -> None:
+    own = example()
+    other = replace(own, autocorrelation=(*own.autocorrelation, 1.0), whitening=1.0)
+    lags = len(own.autocorrelation) - 1
+    with pytest.raises(StateError) as error:
+        own.merge(other)
+    assert f", {lags}, {own.dimension}, False) and " in str(error.value)
+    assert f", {lags + 1}, {own.dimension}, True)." in str(error.value)
+
+
+def test_candidates_increase_strictly_and_are_momenta() -> None:
+    with pytest.raises(InvalidValueError, match="must increase strictly"):
+        replace(example(), candidates=(0.5, 0.5))
+    with pytest.raises(InvalidValueError, match="each candidate must be"):
+        replace(example(), candidates=(0.5, 1.0))
+
+
+def test_a_dictionary_of_statistics_holds_lists() -> None:
+    written = example().to_dict()
+    assert not any(isinstance(value, tuple) for value in written.values())

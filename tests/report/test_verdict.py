@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from gap_tune.report import verdict
 from gap_tune.report.evidence.equivalence import Equivalence
@@ -197,6 +198,21 @@ def test_so_many_pairs_as_are_said_to_be_needed_show_a_level_arm_in_four_cases_o
 
     assert power(needed) > 0.78
     assert power(needed - 1) < 0.82
+
+
+@pytest.mark.parametrize("deviation", [0.005, 0.012, 0.02, 0.05, 0.1, 0.3])
+def test_the_pairs_needed_are_those_of_statsmodels_power_of_a_t_test(deviation):
+    found = Equivalence(0.03, 1.0, (0.9, 1.1), 0.5, 0.5, 4, deviation)
+    needed = found.pairs_needed()
+    effect = np.log(1.03) / deviation
+
+    def power(pairs):
+        return TTestPower().power(effect, pairs, 0.05, alternative="larger")
+
+    assert power(needed) >= 0.8 - 1e-9
+    assert needed == 2 or power(needed - 1) < 0.8
+    assert found.pairs_needed(most=needed) == needed
+    assert found.pairs_needed(most=needed - 1) is None
 
 
 def test_a_spread_that_a_thousand_pairs_do_not_beat_is_said(make_records):
