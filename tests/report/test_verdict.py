@@ -178,6 +178,33 @@ def test_a_small_loss_to_the_best_of_several_leaves_it_to_the_reader(make_record
     )
 
 
+NEARLY = {0: 0.3003, 1: 0.3496, 2: 0.2501}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "said"),
+    [
+        ({"fixed:0.5": times(1.5, 1.4, 1.6), "fixed:0.9": BASE}, "; plain 0.9 is that best one."),
+        ({"fixed:0.5": BASE, "fixed:0.9": times(1.001, 1.002, 1.001)}, "; plain 0.9 is as good."),
+        ({"fixed:0.5": BASE, "fixed:0.9": times(1.3, 1.32, 1.31)}, "; plain 0.9 is not as good."),
+        (
+            {"fixed:0.5": BASE, "fixed:0.9": times(1.3, 0.9, 1.2)},
+            "; plain 0.9 is not shown to be as good.",
+        ),
+        # It failed where the best one did not, however good it was elsewhere.
+        (
+            {"fixed:0.5": BASE, "fixed:0.9": {0: 0.299, 1: 0.349, 2: math.nan}},
+            "; plain 0.9 is not shown to be as good.",
+        ),
+        ({"fixed:0.5": BASE, "fixed:0.8": times(1.5, 1.4, 1.6)}, "3 seeds)."),
+    ],
+)
+def test_what_nobody_has_to_sweep_for_is_compared_with_the_best(make_records, fixed, said):
+    answer = verdict(make_records({"gap": NEARLY, **fixed}))
+    assert answer.kind == "as good"
+    assert answer.headline.endswith(said), answer.headline
+
+
 def test_momenta_are_counted_in_arms_of_several(make_records):
     finals = {"gap": CLOSE, "fixed:0|0.5|0.9": BASE}
     assert "the best of 3 fixed momenta" in verdict(make_records(finals)).headline
