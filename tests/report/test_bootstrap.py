@@ -50,3 +50,11 @@ def test_further_axes_are_kept() -> None:
 def test_an_interval_may_end_at_infinity() -> None:
     low, high = interval(np.array([1.0] * 50 + [np.inf] * 50))
     assert (low, high) == (1.0, np.inf)
+
+
+def test_the_ends_are_the_samples_between_which_the_middle_share_lies() -> None:
+    samples = np.random.default_rng(0).permutation(np.arange(1.0, 1_000.0))
+    assert interval(samples) == (25.0, 975.0)
+    assert interval(samples, 0.9) == (50.0, 950.0)
+    low, high = interval(np.array([[1.0, np.inf], [2.0, np.inf], [3.0, 5.0]]))
+    assert (low.tolist(), high.tolist()) == ([1.0, 5.0], [3.0, np.inf])
