@@ -191,15 +191,15 @@ def fewer_steps(records, share):
             shifted(-0.10, -0.11, -0.12),
             "GAP won: it is better than fixed:0.9, at half the steps.",
             "Stop sweeping momentum: with 50 % of the trials (25 % of the steps), GAP is better "
-            "than the best of 2 fixed momenta, fixed:0.9 (paired t test at 5 % over 3 seeds); plain "
-            "0.9 is that best one.",
+            "than the best of 2 fixed momenta, fixed:0.9 (paired t test at 5 % over 3 seeds); "
+            "plain 0.9 is that best one.",
         ),
         (
             times(1.001, 0.999, 1.002),
             "GAP is as good as fixed:0.9 within 3 %, at half the steps.",
             "Stop sweeping momentum: with 50 % of the trials (25 % of the steps), GAP is within "
-            "3 % of the best of 2 fixed momenta, fixed:0.9 (two one-sided tests over 3 seeds); plain "
-            "0.9 is that best one.",
+            "3 % of the best of 2 fixed momenta, fixed:0.9 (two one-sided tests over 3 seeds); "
+            "plain 0.9 is that best one.",
         ),
         (
             shifted(0.10, 0.11, 0.12),
