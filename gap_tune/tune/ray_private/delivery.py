@@ -21,6 +21,8 @@ _FIRST_POLL_S = 0.001
 _LAST_POLL_S = 0.02
 # By which the controller has a trial train; the latter where results are buffered.
 _TRAINS = ("train", "train_buffered")
+# What a handle has whose ``train`` nobody calls.
+_ALONE = "_gap_tune_alone"
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,22 @@ def send(
         return True
     # A partial, because an execute() that raises for a wrong arity would end the whole study.
     receive = partial(_receive, trial.trial_id, directive)
-    if isinstance(actor, ActorHandle):
-        # What waits to go along would arrive after this one, and be taken for newer.
-        _with_own_train(actor)
-        if trains:
-            _train_after(receive, actor)
-            return True
-    actor.execute.remote(receive)
+    if isinstance(actor, ActorHandle) and _may_go_along(actor) and trains:
+        _train_after(receive, actor)
+    else:
+        actor.execute.remote(receive)
     return True
+
+
+def _may_go_along(actor: ActorHandle) -> bool:
+    """Tell whether the controller calls this handle's ``train``, as far as is known.
+
+    If a directive still waits for that call when the next one is sent, it does not, and this and
+    all later ones go alone. The one that waits is dropped: it would be taken for newer.
+    """
+    if _with_own_train(actor):
+        setattr(actor, _ALONE, True)
+    return _ALONE not in vars(actor)
 
 
 def _train_after(receive: partial[None], actor: ActorHandle) -> None:
@@ -99,9 +109,10 @@ def _call_train(
     return actor.execute.remote(partial(_receive_and_train, receive, name, args, kwargs))
 
 
-def _with_own_train(actor: ActorHandle) -> None:
-    for name in _TRAINS:
-        vars(actor).pop(name, None)
+def _with_own_train(actor: ActorHandle) -> bool:
+    """Give a handle its own methods back; return whether it had others."""
+    others = [vars(actor).pop(name, None) for name in _TRAINS]
+    return any(each is not None for each in others)
 
 
 def take(trial_id: str) -> Directive | None:

@@ -35,7 +35,7 @@ class TrainsOnly:
         return "trained"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def trains(ray_address: str) -> Any:
     return ray.remote(Trains).options(num_cpus=0).remote()
 
@@ -51,11 +51,19 @@ def test_a_directive_arrives_with_the_next_call_to_train_and_with_no_other(train
     assert ray.get([trains.train.remote(), trains.train.remote()]) == [(7,), (0,)]
 
 
-@pytest.mark.parametrize("later_goes_along", [True, False])
-def test_of_two_directives_the_later_arrives(trains: Any, later_goes_along: bool) -> None:
-    delivery.send(trial_of(trains), Directive(7), trains=True)
-    delivery.send(trial_of(trains), Directive(8), trains=later_goes_along)
-    assert ray.get([trains.train.remote(), trains.train.remote()]) == [(8,), (0,)]
+@pytest.mark.parametrize("trains", [True, False])
+def test_where_the_controller_trains_in_another_way_later_directives_go_alone(
+    ray_address: str, trains: bool
+) -> None:
+    actor = ray.remote(Trains).options(num_cpus=0).remote()
+    delivery.send(trial_of(actor), Directive(7), trains=True)
+    # Whoever calls has another handle.
+    actor.execute.remote(lambda trainable: trainable.train())
+    for seq in (8, 9):
+        delivery.send(trial_of(actor), Directive(seq), trains=trains)
+        arrived = actor.execute.remote(lambda trainable: trainable.train())
+        assert ray.get(arrived) == (seq,)
+    assert ray.get(actor.train.remote()) == (0,), "the first one came late"
 
 
 def test_it_arrives_where_results_are_buffered(trains: Any) -> None:
