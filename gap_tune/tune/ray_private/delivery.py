@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
@@ -11,10 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
+from ray import cloudpickle
 from ray.actor import ActorHandle
 from ray.experimental import internal_kv
 
 from gap_tune.rules import Decision
+
+logger = logging.getLogger(__name__)
 
 _NAMESPACE = "gap_tune"
 _FIRST_POLL_S = 0.001
@@ -67,12 +71,12 @@ def send(
     if mailbox is not None:
         internal_kv._internal_kv_put(mailbox, pickle.dumps(directive), namespace=_NAMESPACE)
         return True
-    # A partial, because an execute() that raises for a wrong arity would end the whole study.
-    receive = partial(_receive, trial.trial_id, directive)
     if isinstance(actor, ActorHandle) and _may_go_along(actor) and trains:
-        _train_after(receive, actor)
+        # Pickled here, where a user's decision that cannot be is an error to the scheduler only.
+        _train_after(partial(_unpack, trial.trial_id, cloudpickle.dumps(directive)), actor)
     else:
-        actor.execute.remote(receive)
+        # A partial: an execute() that raises for a wrong arity would end the whole study.
+        actor.execute.remote(partial(_receive, trial.trial_id, directive))
     return True
 
 
@@ -106,7 +110,12 @@ def _call_train(
     """Call train once so, instead of the handle's own method, which is back afterwards."""
     actor: Any = weak()
     _with_own_train(actor)
-    return actor.execute.remote(partial(_receive_and_train, receive, name, args, kwargs))
+    try:
+        return actor.execute.remote(partial(_receive_and_train, receive, name, args, kwargs))
+    except Exception as error:
+        # The controller is calling: what it gets must not end the study.
+        logger.warning("A decision was not sent: %r", error)
+        return getattr(actor, name).remote(*args, **kwargs)
 
 
 def _with_own_train(actor: ActorHandle) -> bool:
@@ -127,11 +136,21 @@ def _receive(trial_id: str, directive: Directive, trainable: Any) -> None:
         _mailbox[trial_id] = directive
 
 
+def _unpack(trial_id: str, pickled: bytes, trainable: Any) -> None:
+    """Put a pickled directive into the mailbox; runs in the trial's process."""
+    # The study's own driver pickled it.
+    _receive(trial_id, pickle.loads(pickled), trainable)  # nosec B301
+
+
 def _receive_and_train(
     receive: partial[None], name: str, args: Any, kwargs: Any, trainable: Any
 ) -> Any:
     """Put a directive into the mailbox, and train; runs in the trial's process."""
-    receive(trainable)
+    try:
+        receive(trainable)
+    except Exception as error:
+        # A decision less, such as of a class that is not here, and not a trial.
+        logger.warning("A decision did not arrive: %r", error)
     return getattr(trainable, name)(*args, **kwargs)
 
 

@@ -79,6 +79,33 @@ def test_an_actor_that_cannot_be_told_says_so_at_once_and_trains_on(ray_address:
     assert ray.get(actor.train.remote()) == "trained"
 
 
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be pickled")
+
+
+def no_class_of_here() -> None:
+    raise ImportError("the class is not here")
+
+
+class Unreadable:
+    def __reduce__(self) -> Any:
+        return no_class_of_here, ()
+
+
+def test_bug_a_decision_that_cannot_be_pickled_reached_the_controllers_call(trains: Any) -> None:
+    odd: Any = Unpicklable()
+    with pytest.raises(TypeError, match="not to be pickled"):
+        delivery.send(trial_of(trains), Directive(7, odd), trains=True)
+    assert ray.get(trains.train.remote()) == (0,)
+
+
+def test_bug_a_decision_that_cannot_be_read_failed_the_trial(trains: Any) -> None:
+    odd: Any = Unreadable()
+    delivery.send(trial_of(trains), Directive(7, odd), trains=True)
+    assert ray.get([trains.train.remote(), trains.train.remote()]) == [(0,), (0,)]
+
+
 def test_a_directive_that_waits_keeps_no_actor_alive(ray_address: str) -> None:
     actor = ray.remote(Trains).options(num_cpus=0).remote()
     ray.get(actor.train.remote())
